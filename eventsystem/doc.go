@@ -1,0 +1,2 @@
+// Package eventsystem is the event-driven system contract.
+package eventsystem

@@ -1,0 +1,169 @@
+// Package config reads the host's HCL file into typed values. Every
+// diagnostic carries file, line, column and the source line; all of them are
+// reported at once.
+//
+// # Invariants
+//
+//   - Every key has a default here and nowhere else, and changes behaviour.
+//   - Unknown keys are errors.
+//   - Values that came from a secret are never printed.
+package config
+
+import (
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/stephost/stephost/eventsystem"
+)
+
+// Config is a whole file, with all defaults filled in.
+type Config struct {
+	Host        Host
+	Queue       Queue
+	EventSystem EventSystem
+	// Plugins and Namespaces are in the order of the file.
+	Plugins    []Plugin
+	Namespaces []Namespace
+}
+
+// Host describes the process.
+type Host struct {
+	ID        string
+	LogLevel  string // trace, debug, info, warn, error, off
+	LogFormat string // text or json
+	Admin     Admin
+	Shutdown  Shutdown
+}
+
+// Admin is the HTTP endpoint.
+type Admin struct {
+	Listen string // host:port; empty switches it off
+	Token  Secret // required beyond loopback
+}
+
+// Shutdown bounds the drain.
+type Shutdown struct {
+	DrainTimeout time.Duration // for handlers to finish
+	KillTimeout  time.Duration // after cancellation, before the kill
+}
+
+// Queue is the one queue store. Its label names the kind: "pgmq".
+type Queue struct {
+	Kind           string
+	DSN            Secret // empty: `stephost dev` starts a database; others must complain
+	ListenDSN      Secret // empty: DSN
+	QueueName      string // template with {namespace}
+	Notifications  string // auto, pgmq, tasker
+	OnComplete     string // archive, delete
+	MaxConnections int
+}
+
+// EventSystem is the event_system block, under the seed's names.
+type EventSystem struct {
+	SystemID                string
+	DeploymentMode          eventsystem.Mode
+	HealthMonitoringEnabled bool
+	HealthCheckInterval     time.Duration
+	MaxConcurrentProcessors int
+	ProcessingTimeout       time.Duration
+	Listener                Listener
+	FallbackPoller          FallbackPoller
+	Buffers                 Buffers
+}
+
+// Listener configures the event path.
+type Listener struct {
+	Enabled           bool
+	BatchProcessing   bool
+	ConnectionTimeout time.Duration
+	RetryInterval     time.Duration
+	SafetySweep       time.Duration
+}
+
+// FallbackPoller configures the poll path and, under the seed's names, claims:
+// BatchSize is the most that one claim takes and VisibilityTimeout the lease.
+type FallbackPoller struct {
+	Enabled           bool
+	PollingInterval   time.Duration
+	BatchSize         int
+	VisibilityTimeout time.Duration
+}
+
+// Buffers bounds what the host holds.
+type Buffers struct {
+	Events      int   // events waiting for the event system
+	Settlements int   // outcomes waiting to be settled, per namespace
+	Bytes       int64 // message bodies held at once
+}
+
+// Plugin is a plugin block.
+type Plugin struct {
+	Name      string
+	Command   string // absolute after loading
+	Args      []string
+	SHA256    string // lower-case hex; empty: not pinned
+	Env       map[string]Secret
+	Instances int
+	TLS       string // auto, off
+	Restart   Restart
+
+	// Body is the undecoded config block, or nil: its schema is known only once
+	// the plugin has described itself. EvalContext is what its expressions see.
+	Body        hcl.Body
+	EvalContext *hcl.EvalContext
+	// DeclRange is where the block starts, for diagnostics of later phases;
+	// CommandRange is where the command is written.
+	DeclRange    hcl.Range
+	CommandRange hcl.Range
+}
+
+// Restart is the policy after a crash.
+type Restart struct {
+	BackoffInitial time.Duration
+	BackoffMax     time.Duration
+	MaxCrashes     int // within Window
+	Window         time.Duration
+}
+
+// Namespace is a namespace block.
+type Namespace struct {
+	Name        string
+	Plugin      string
+	Queue       string // resolved: never empty
+	Concurrency int
+	Timeout     time.Duration // per step; 0: none
+	StepKey     string
+	ResultQueue string // empty: no results
+	DeadLetter  string // resolved: never empty
+	Retry       Retry
+	DeclRange   hcl.Range
+}
+
+// Backoff is the shape of the delay between attempts.
+type Backoff string
+
+// The shapes.
+const (
+	BackoffExponential Backoff = "exponential"
+	BackoffLinear      Backoff = "linear"
+	BackoffFixed       Backoff = "fixed"
+)
+
+// Retry is a namespace's retry policy.
+type Retry struct {
+	MaxAttempts   int
+	MaxDeliveries int
+	MaxCrashes    int
+	Backoff       Backoff
+	Initial       time.Duration
+	Max           time.Duration
+	Jitter        float64 // 0 to 1: the share of the delay that is random
+}
+
+// Secret is text that must not be shown: it prints as "(redacted)" in every
+// format, also in JSON. Reveal returns it.
+type Secret string
+
+// Reveal returns the text itself.
+func (s Secret) Reveal() string { return string(s) }

@@ -1,0 +1,2 @@
+// Package processor is the command processor: one lane per namespace.
+package processor

@@ -1,0 +1,53 @@
+package processor
+
+import (
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// Executor is a running plugin as a lane sees it: somewhere to send steps. The
+// supervisor's plugins implement it, over one process or a pool of them. All
+// methods are safe for concurrent use and none of them blocks on the plugin.
+type Executor interface {
+	// State tells whether steps can be dispatched now. Changed is closed at the
+	// next change of any part of the answer.
+	State() ExecutorState
+
+	// Dispatch hands over steps. The executor owns them until it has called
+	// sink for each id exactly once: with a result, as returned, or as lost.
+	// When the plugin is not ready it returns them at once through
+	// sink.Returned.
+	Dispatch(steps []*pluginv1.Step, sink Sink)
+
+	// Cancel asks the plugin to stop the steps with these ids. Unknown ids are
+	// ignored. Each step still comes back through its sink.
+	Cancel(ids []uint64, reason pluginv1.CancelReason)
+}
+
+// ExecutorState is a snapshot.
+type ExecutorState struct {
+	Ready bool
+	// MaxConcurrency is the most steps that the plugin wants in flight, all its
+	// processes together; 0 means no limit.
+	MaxConcurrency int
+	// Steps are the names of the handlers. Default is the one for messages
+	// that name no step, or "". Known only once the plugin has been ready.
+	Steps   map[string]struct{}
+	Default string
+	// Reason says why it is not ready, for people.
+	Reason  string
+	Changed <-chan struct{}
+}
+
+// Sink takes what comes back. The executor calls it from its own goroutines,
+// in batches, possibly concurrently; implementations must not block for long.
+type Sink interface {
+	// Results are outcomes from the plugin. NotAccepted is among them.
+	Results(results []*pluginv1.Result)
+	// Heartbeats are signs of life of running steps.
+	Heartbeats(beats []*pluginv1.Heartbeat)
+	// Returned are steps that never reached a handler.
+	Returned(ids []uint64)
+	// Lost are steps that had been sent when the process or its stream ended;
+	// whether their handlers ran is not known.
+	Lost(ids []uint64, cause error)
+}
