@@ -9,8 +9,10 @@
 //  2. It prints HashiCorp go-plugin's handshake line on stdout, naming
 //     protocol version [Version] and a local address.
 //  3. It serves PluginService and grpc.health.v1.Health there.
-//  4. The host calls Describe, then Configure, once each; then it opens any
-//     number of Execute streams.
+//  4. The host calls Describe, then Configure, once each. A plugin whose
+//     steps depend on its configuration describes them only in its answer to
+//     Configure, which then replaces the first description: [Configured].
+//     After that the host opens any number of Execute streams.
 //  5. To drain, the host half-closes its streams. The plugin gives back what
 //     has not started, finishes what runs, and ends each stream. Only then is
 //     the process stopped.

@@ -351,7 +351,8 @@ type DescribeResponse struct {
 	// The plugin's own name and version, for people.
 	Name    string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// The steps that the plugin handles.
+	// The steps that the plugin handles. A plugin whose steps depend on its
+	// configuration leaves them out and answers Configure with a description.
 	Steps []*StepDescription `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
 	// How many steps the plugin wants in flight at most; 0 means no limit of
 	// its own.
@@ -796,8 +797,12 @@ func (x *ConfigureRequest) GetLogLevel() string {
 }
 
 type ConfigureResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// What the plugin is now that it is configured; absent means as described
+	// before. Where it is present it replaces the answer of Describe, except
+	// for the config schema, which it leaves out.
+	Description   *DescribeResponse `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -835,6 +840,13 @@ func (*ConfigureResponse) Descriptor() ([]byte, []int) {
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
 	if x != nil {
 		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *ConfigureResponse) GetDescription() *DescribeResponse {
+	if x != nil {
+		return x.Description
 	}
 	return nil
 }
@@ -1898,9 +1910,10 @@ const file_stephost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\rR\binstance\x12\x1b\n" +
-	"\tlog_level\x18\x04 \x01(\tR\blogLevel\"U\n" +
+	"\tlog_level\x18\x04 \x01(\tR\blogLevel\"\x9d\x01\n" +
 	"\x11ConfigureResponse\x12@\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1e.stephost.plugin.v1.DiagnosticR\vdiagnostics\"\xaa\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1e.stephost.plugin.v1.DiagnosticR\vdiagnostics\x12F\n" +
+	"\vdescription\x18\x02 \x01(\v2$.stephost.plugin.v1.DescribeResponseR\vdescription\"\xaa\x01\n" +
 	"\n" +
 	"Diagnostic\x128\n" +
 	"\bseverity\x18\x01 \x01(\x0e2\x1c.stephost.plugin.v1.SeverityR\bseverity\x12\x18\n" +
@@ -2056,30 +2069,31 @@ var file_stephost_plugin_v1_plugin_proto_depIdxs = []int32{
 	1,  // 5: stephost.plugin.v1.ConfigNestedBlock.nesting:type_name -> stephost.plugin.v1.Nesting
 	8,  // 6: stephost.plugin.v1.ConfigNestedBlock.block:type_name -> stephost.plugin.v1.ConfigBlock
 	13, // 7: stephost.plugin.v1.ConfigureResponse.diagnostics:type_name -> stephost.plugin.v1.Diagnostic
-	2,  // 8: stephost.plugin.v1.Diagnostic.severity:type_name -> stephost.plugin.v1.Severity
-	14, // 9: stephost.plugin.v1.Diagnostic.path:type_name -> stephost.plugin.v1.PathStep
-	16, // 10: stephost.plugin.v1.ExecuteRequest.steps:type_name -> stephost.plugin.v1.Step
-	17, // 11: stephost.plugin.v1.ExecuteRequest.cancellations:type_name -> stephost.plugin.v1.Cancellation
-	3,  // 12: stephost.plugin.v1.Cancellation.reason:type_name -> stephost.plugin.v1.CancelReason
-	19, // 13: stephost.plugin.v1.ExecuteResponse.results:type_name -> stephost.plugin.v1.Result
-	25, // 14: stephost.plugin.v1.ExecuteResponse.heartbeats:type_name -> stephost.plugin.v1.Heartbeat
-	20, // 15: stephost.plugin.v1.Result.success:type_name -> stephost.plugin.v1.Success
-	22, // 16: stephost.plugin.v1.Result.failure:type_name -> stephost.plugin.v1.Failure
-	23, // 17: stephost.plugin.v1.Result.snooze:type_name -> stephost.plugin.v1.Snooze
-	24, // 18: stephost.plugin.v1.Result.not_accepted:type_name -> stephost.plugin.v1.NotAccepted
-	21, // 19: stephost.plugin.v1.Success.emits:type_name -> stephost.plugin.v1.Emit
-	4,  // 20: stephost.plugin.v1.Failure.verdict:type_name -> stephost.plugin.v1.FailureVerdict
-	5,  // 21: stephost.plugin.v1.PluginService.Describe:input_type -> stephost.plugin.v1.DescribeRequest
-	11, // 22: stephost.plugin.v1.PluginService.Configure:input_type -> stephost.plugin.v1.ConfigureRequest
-	15, // 23: stephost.plugin.v1.PluginService.Execute:input_type -> stephost.plugin.v1.ExecuteRequest
-	6,  // 24: stephost.plugin.v1.PluginService.Describe:output_type -> stephost.plugin.v1.DescribeResponse
-	12, // 25: stephost.plugin.v1.PluginService.Configure:output_type -> stephost.plugin.v1.ConfigureResponse
-	18, // 26: stephost.plugin.v1.PluginService.Execute:output_type -> stephost.plugin.v1.ExecuteResponse
-	24, // [24:27] is the sub-list for method output_type
-	21, // [21:24] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	6,  // 8: stephost.plugin.v1.ConfigureResponse.description:type_name -> stephost.plugin.v1.DescribeResponse
+	2,  // 9: stephost.plugin.v1.Diagnostic.severity:type_name -> stephost.plugin.v1.Severity
+	14, // 10: stephost.plugin.v1.Diagnostic.path:type_name -> stephost.plugin.v1.PathStep
+	16, // 11: stephost.plugin.v1.ExecuteRequest.steps:type_name -> stephost.plugin.v1.Step
+	17, // 12: stephost.plugin.v1.ExecuteRequest.cancellations:type_name -> stephost.plugin.v1.Cancellation
+	3,  // 13: stephost.plugin.v1.Cancellation.reason:type_name -> stephost.plugin.v1.CancelReason
+	19, // 14: stephost.plugin.v1.ExecuteResponse.results:type_name -> stephost.plugin.v1.Result
+	25, // 15: stephost.plugin.v1.ExecuteResponse.heartbeats:type_name -> stephost.plugin.v1.Heartbeat
+	20, // 16: stephost.plugin.v1.Result.success:type_name -> stephost.plugin.v1.Success
+	22, // 17: stephost.plugin.v1.Result.failure:type_name -> stephost.plugin.v1.Failure
+	23, // 18: stephost.plugin.v1.Result.snooze:type_name -> stephost.plugin.v1.Snooze
+	24, // 19: stephost.plugin.v1.Result.not_accepted:type_name -> stephost.plugin.v1.NotAccepted
+	21, // 20: stephost.plugin.v1.Success.emits:type_name -> stephost.plugin.v1.Emit
+	4,  // 21: stephost.plugin.v1.Failure.verdict:type_name -> stephost.plugin.v1.FailureVerdict
+	5,  // 22: stephost.plugin.v1.PluginService.Describe:input_type -> stephost.plugin.v1.DescribeRequest
+	11, // 23: stephost.plugin.v1.PluginService.Configure:input_type -> stephost.plugin.v1.ConfigureRequest
+	15, // 24: stephost.plugin.v1.PluginService.Execute:input_type -> stephost.plugin.v1.ExecuteRequest
+	6,  // 25: stephost.plugin.v1.PluginService.Describe:output_type -> stephost.plugin.v1.DescribeResponse
+	12, // 26: stephost.plugin.v1.PluginService.Configure:output_type -> stephost.plugin.v1.ConfigureResponse
+	18, // 27: stephost.plugin.v1.PluginService.Execute:output_type -> stephost.plugin.v1.ExecuteResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_stephost_plugin_v1_plugin_proto_init() }
