@@ -1,2 +1,29 @@
-// Package processor is the command processor: one lane per namespace.
+// Package processor is the command processor: it turns hints of work into
+// claimed messages, claimed messages into running steps, and outcomes into
+// settlements.
+//
+// Each namespace has a lane. Whatever finds work (a notification, a poll, a
+// freed slot, a due timer, a reconnect) only wakes the lane, and only the lane
+// claims. That one claim path is why a message that is found twice is run once.
+//
+// A message goes through a lane like this:
+//
+//	wake → reserve slots → claim → resolve the handler → dispatch
+//	                                                        │ plugin
+//	        settled ← settle in batches ← decide ← outcome ─┘
+//
+// # Invariants
+//
+//   - Reserve, then claim: a message is claimed only into a reserved slot and
+//     only while the namespace's plugin is ready. Surplus slots go back right
+//     after the claim.
+//   - An entry lives from its claim until its settlement is acknowledged, and
+//     its lease is extended all that time. A redelivery of a message that has an
+//     entry is adopted, not run again.
+//   - Every step that was dispatched comes back through the sink exactly once,
+//     and every outcome becomes exactly one settlement.
+//   - Only failures spend the failure budget. Drains, lost leases, snoozes and
+//     plugins that were not ready cost nothing; a delivery that ended without
+//     any outcome counts towards max_deliveries.
+//   - Nothing in here blocks on a plugin or on another namespace.
 package processor

@@ -1,0 +1,282 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+	"github.com/stephost/stephost/queues"
+)
+
+// The deadlines of single database calls.
+const (
+	claimTimeout  = 10 * time.Second
+	settleTimeout = 30 * time.Second
+)
+
+// claim reserves slots, claims into them and dispatches. It reports whether
+// looking again at once makes sense.
+func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bool) {
+	l.mu.Lock()
+	room := l.room(exec.ExecutorState)
+	l.mu.Unlock()
+	reserved := 0
+	if room > 0 {
+		reserved = l.slots.reserve(l.share, room)
+	}
+	if reserved == 0 {
+		// Whoever frees a slot wakes the lane.
+		l.mu.Lock()
+		l.hunger.putBack(why)
+		again = l.room(exec.ExecutorState) > 0 && room <= 0
+		l.mu.Unlock()
+		return again
+	}
+
+	now := l.opts.Now()
+	deliveries, err := l.read(ctx, why, reserved)
+	if err != nil {
+		l.slots.release(l.share, reserved, false)
+		l.claimFailed(ctx, why, err)
+		return false
+	}
+	if why.hinted && l.opts.Idle != nil {
+		l.opts.Idle(why.source, l.opts.Now().Sub(why.since))
+	}
+	l.metrics.claimed.Observe(float64(len(deliveries)))
+
+	steps, kept := l.admit(deliveries, exec.ExecutorState, now)
+	l.slots.release(l.share, reserved-kept, len(deliveries) == 0)
+	if len(steps) > 0 {
+		exec.Dispatch(steps, l)
+	}
+
+	full := len(deliveries) == reserved
+	l.mu.Lock()
+	if full {
+		l.hunger.full()
+	} else {
+		l.hunger.short(l.opts.Now())
+	}
+	l.mu.Unlock()
+	if !full && why.sweep {
+		l.lookAhead(ctx)
+	}
+	return true
+}
+
+// read claims up to limit messages.
+func (l *lane) read(ctx context.Context, why look, limit int) ([]queues.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	req := queues.ClaimRequest{Queue: l.ns.Queue, Limit: limit, Lease: l.opts.Lease, Sweep: why.sweep}
+	if !l.opts.BatchProcessing && why.messageID > 0 {
+		req.ID = why.messageID
+		deliveries, err := l.opts.Broker.Claim(ctx, req)
+		if err != nil || len(deliveries) > 0 {
+			return deliveries, err
+		}
+		// Somebody else has that one, or it is gone: take any.
+		req.ID = 0
+	}
+	return l.opts.Broker.Claim(ctx, req)
+}
+
+// claimFailed plans the next look after an error.
+func (l *lane) claimFailed(ctx context.Context, why look, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.metrics.claimFault.Inc()
+	delay := time.Second
+	if errors.Is(err, queues.ErrQueueMissing) {
+		delay = 2 * time.Second
+	}
+	delay += rand.N(delay / 4)
+	l.mu.Lock()
+	now := l.opts.Now()
+	news := l.status.lastError != err.Error() || now.Sub(l.status.lastAt) > time.Minute
+	l.status.lastError = err.Error()
+	if news {
+		l.status.lastAt = now
+	}
+	l.hunger.failed(why, now, delay)
+	l.mu.Unlock()
+	if news {
+		l.log.Error("claim failed; the namespace looks again", "error", err, "in", delay)
+	}
+}
+
+// lookAhead learns when the next message of the queue is due, so that the lane
+// wakes for it in every mode.
+func (l *lane) lookAhead(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	states, err := l.opts.Broker.Probe(ctx, []string{l.ns.Queue})
+	if err != nil || len(states) != 1 || states[0].Err != nil || states[0].NextDue < 0 {
+		return
+	}
+	l.mu.Lock()
+	l.hunger.dueIn(l.opts.Now(), states[0].NextDue)
+	l.mu.Unlock()
+}
+
+// admit makes entries of deliveries. It returns the steps to dispatch and how
+// many of the reserved slots are in use.
+func (l *lane) admit(deliveries []queues.Delivery, state ExecutorState, claimed time.Time) (steps []*pluginv1.Step, kept int) {
+	if len(deliveries) == 0 {
+		return nil, 0
+	}
+	var bytes int64
+	steps = make([]*pluginv1.Step, 0, len(deliveries))
+	l.mu.Lock()
+	for i := range deliveries {
+		d := &deliveries[i]
+		if e, ok := l.byMessage[d.ID]; ok {
+			l.adopt(e, d, claimed)
+			continue
+		}
+		e := l.newEntry(d, claimed)
+		l.metrics.waited.Observe(d.Waited.Seconds())
+		if d.Deferred {
+			e.state = fetching
+			kept++
+			l.running++
+			l.fetches = append(l.fetches, e)
+			continue
+		}
+		bytes += e.bytes
+		if step := l.prepare(e, d.Body, state); step != nil {
+			steps = append(steps, step)
+			kept++
+			l.running++
+		} else {
+			l.enqueue(e)
+		}
+	}
+	l.startFetches()
+	l.metrics.running.Set(float64(l.running))
+	l.mu.Unlock()
+	l.budget.add(bytes)
+	if kept < len(deliveries) {
+		poke(l.kick)
+	}
+	if l.opts.OnStep != nil {
+		l.announce(steps)
+	}
+	return steps, kept
+}
+
+func (l *lane) newEntry(d *queues.Delivery, claimed time.Time) *entry {
+	e := &entry{
+		id:         l.nextID.Add(1),
+		lease:      d.Lease,
+		leaseStart: claimed,
+		enqueuedAt: d.EnqueuedAt,
+		claimedAt:  d.ClaimedAt,
+		claimCall:  claimed,
+		waited:     d.Waited,
+		record:     d.Record,
+		bytes:      int64(len(d.Body)),
+	}
+	l.entries[e.id] = e
+	l.byMessage[d.ID] = e
+	return e
+}
+
+// adopt gives an entry the newer lease of a redelivery, so that what runs
+// already is not run twice. l.mu is held.
+func (l *lane) adopt(e *entry, d *queues.Delivery, claimed time.Time) {
+	l.metrics.adopted.Inc()
+	l.log.Warn("a message was redelivered while it still runs here; the execution goes on under the new lease",
+		"message_id", d.ID, "epoch", d.Epoch)
+	e.lease = d.Lease
+	e.leaseStart = claimed
+	e.leaseLost = false
+	e.settled.unknown = false
+}
+
+// prepare makes the step of an entry whose body is here. It returns nil when
+// there is nothing to run and the entry is decided already. l.mu is held.
+func (l *lane) prepare(e *entry, body []byte, state ExecutorState) *pluginv1.Step {
+	now := l.opts.Now()
+	if lost := int(e.lease.Epoch-e.record.Accounted) - 1; lost >= l.ns.Retry.MaxDeliveries {
+		l.decide.spent(e, lost, now)
+		return nil
+	}
+	if bad := l.check(e, body, state); bad != nil {
+		l.decide.fail(e, *bad, now)
+		return nil
+	}
+	e.state = running
+	if l.ns.Timeout > 0 {
+		e.deadline = now.Add(l.ns.Timeout)
+	}
+	return &pluginv1.Step{
+		Id:             e.id,
+		Namespace:      l.ns.Name,
+		Step:           e.step,
+		Input:          body,
+		Queue:          e.lease.Queue,
+		MessageId:      e.lease.ID,
+		Attempt:        uint32(e.attempt()), //nolint:gosec // a count of failures
+		TimeoutMs:      l.ns.Timeout.Milliseconds(),
+		EnqueuedAtUs:   e.enqueuedAt.UnixMicro(),
+		IdempotencyKey: e.origin().IdempotencyKey(),
+		TaskUuid:       e.fields.taskUUID,
+		StepUuid:       e.fields.stepUUID,
+		CorrelationId:  e.fields.correlationID,
+	}
+}
+
+// check reads the body and resolves the handler.
+func (l *lane) check(e *entry, body []byte, state ExecutorState) *failure {
+	if body == nil {
+		return &failure{kind: string(queues.DeadNotAnObject), message: "the message body is NULL", permanent: queues.DeadNotAnObject}
+	}
+	fields, ok := parseFields(body, l.ns.StepKey)
+	e.fields = fields
+	if !ok {
+		return &failure{kind: string(queues.DeadNotAnObject), message: "the message body is not a JSON object", permanent: queues.DeadNotAnObject}
+	}
+	if l.opts.MaxBody > 0 && int64(len(body)) > l.opts.MaxBody {
+		return tooLarge(int64(len(body)), l.opts.MaxBody)
+	}
+	if fields.step == "" {
+		if state.Default != "" {
+			e.step = state.Default
+			return nil
+		}
+		return &failure{
+			kind: string(queues.DeadUnknownStep), after: -1, spent: queues.DeadUnknownStep,
+			message: "the message names no step (field \"" + l.ns.StepKey + "\") and the plugin has no default handler",
+		}
+	}
+	if _, known := state.Steps[fields.step]; !known {
+		return &failure{
+			kind: string(queues.DeadUnknownStep), after: -1, spent: queues.DeadUnknownStep,
+			message: "the plugin has no handler for step \"" + fields.step + "\"",
+		}
+	}
+	e.step = fields.step
+	return nil
+}
+
+// announce tells the observer which steps were picked up.
+func (l *lane) announce(steps []*pluginv1.Step) {
+	for _, s := range steps {
+		l.mu.Lock()
+		e, ok := l.entries[s.GetId()]
+		var waited time.Duration
+		if ok {
+			waited = e.waited
+		}
+		l.mu.Unlock()
+		l.opts.OnStep(StepEvent{
+			Kind: StepPickedUp, Namespace: l.ns.Name, Step: s.GetStep(),
+			MessageID: s.GetMessageId(), Attempt: int(s.GetAttempt()), Waited: waited,
+		})
+	}
+}

@@ -1,0 +1,218 @@
+package processor
+
+import (
+	"fmt"
+	"time"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+	"github.com/stephost/stephost/queues"
+)
+
+// failure is one failed execution, wherever it was noticed.
+type failure struct {
+	kind    string // error type
+	message string
+	stack   string
+	// permanent is the reason to dead-letter now; empty leaves it to the policy.
+	permanent queues.DeadReason
+	// spent is the reason that the dead letter gets when the policy gives up;
+	// empty means attempts_spent.
+	spent queues.DeadReason
+	// after is the delay that wins over the policy's; negative means none.
+	after time.Duration
+}
+
+// decider turns outcomes into settlements by a namespace's policy. It has no
+// state.
+type decider struct {
+	ns       Namespace
+	workerID string
+	queueOf  func(namespace string) (string, bool)
+}
+
+// result decides what a plugin's result means for the message.
+func (d decider) result(e *entry, res *pluginv1.Result, now time.Time) {
+	e.duration = time.Duration(res.GetDurationUs()) * time.Microsecond
+	switch outcome := res.GetOutcome().(type) {
+	case *pluginv1.Result_Success:
+		d.succeed(e, outcome.Success, now)
+	case *pluginv1.Result_Failure:
+		d.failed(e, outcome.Failure, now)
+	case *pluginv1.Result_Snooze:
+		delay := time.Duration(max(outcome.Snooze.GetDelayMs(), 0)) * time.Millisecond
+		e.outcome = OutcomeSnoozed
+		e.action = queues.Retry{Delay: delay, Record: e.accounted()}
+	case *pluginv1.Result_NotAccepted:
+		d.release(e, outcome.NotAccepted.GetReason())
+	default:
+		d.fail(e, failure{
+			kind: "protocol", after: -1,
+			message: "the plugin answered without an outcome",
+		}, now)
+	}
+}
+
+func (d decider) succeed(e *entry, success *pluginv1.Success, now time.Time) {
+	emits := success.GetEmits()
+	send := make([]queues.Outgoing, 0, len(emits)+1)
+	for _, emit := range emits {
+		out, err := d.outgoing(emit)
+		if err != nil {
+			d.fail(e, failure{kind: "emit", message: err.Error(), after: -1}, now)
+			return
+		}
+		send = append(send, out)
+	}
+	if d.ns.ResultQueue != "" {
+		res := result{entry: e, success: true, status: statusCompleted, output: success.GetOutput()}
+		send = append(send, queues.Outgoing{
+			Queue: d.ns.ResultQueue,
+			Body:  res.encode(d.ns.Name, d.workerID, now),
+		})
+	}
+	e.outcome = OutcomeSucceeded
+	e.action = queues.Complete{Send: send}
+}
+
+func (d decider) outgoing(emit *pluginv1.Emit) (queues.Outgoing, error) {
+	out := queues.Outgoing{
+		Body:    emit.GetBody(),
+		Headers: emit.GetHeaders(),
+		Delay:   time.Duration(max(emit.GetDelayMs(), 0)) * time.Millisecond,
+	}
+	switch target := emit.GetTarget().(type) {
+	case *pluginv1.Emit_Queue:
+		out.Queue = target.Queue
+	case *pluginv1.Emit_Namespace:
+		queue, ok := d.queueOf(target.Namespace)
+		if !ok {
+			return out, fmt.Errorf("emit to namespace %q: this host has no such namespace; emit to a queue by name instead", target.Namespace)
+		}
+		out.Queue = queue
+	}
+	if out.Queue == "" {
+		return out, fmt.Errorf("emit names neither a queue nor a namespace")
+	}
+	return out, nil
+}
+
+func (d decider) failed(e *entry, f *pluginv1.Failure, now time.Time) {
+	// A handler that was told to stop for a reason that is not its own, and
+	// stopped, has not failed.
+	switch e.cancelled {
+	case pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, pluginv1.CancelReason_CANCEL_REASON_DRAINING:
+		d.release(e, f.GetMessage())
+		return
+	default:
+	}
+	fail := failure{kind: f.GetType(), message: f.GetMessage(), stack: f.GetStack(), after: -1}
+	switch f.GetVerdict() {
+	case pluginv1.FailureVerdict_FAILURE_VERDICT_PERMANENT:
+		fail.permanent = queues.DeadPermanent
+	case pluginv1.FailureVerdict_FAILURE_VERDICT_RETRY_AFTER:
+		fail.after = time.Duration(max(f.GetRetryAfterMs(), 0)) * time.Millisecond
+	default:
+	}
+	d.fail(e, fail, now)
+}
+
+// fail spends the failure budget and retries or dead-letters.
+func (d decider) fail(e *entry, f failure, now time.Time) {
+	record := e.accounted()
+	attempt := e.attempt()
+	record.Failures++
+	record = record.AddError(queues.ErrorEntry{
+		At: e.databaseTime(now), Attempt: attempt,
+		Type: f.kind, Message: f.message, Stack: f.stack,
+	})
+	e.errText = f.message
+	switch {
+	case f.permanent != "":
+		d.dead(e, record, f, f.permanent, statusFailed, now)
+	case record.Failures >= d.ns.Retry.MaxAttempts:
+		reason := f.spent
+		if reason == "" {
+			reason = queues.DeadAttemptsSpent
+		}
+		d.dead(e, record, f, reason, statusFailed, now)
+	default:
+		delay := f.after
+		if delay < 0 {
+			delay = d.ns.Retry.next(record.Failures)
+		}
+		e.outcome = OutcomeRetried
+		e.action = queues.Retry{Delay: delay, Record: record}
+	}
+}
+
+// dead moves the message to the dead letters with its one failure result.
+func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.DeadReason, status string, now time.Time) {
+	record.Dead = &queues.Dead{
+		Reason: reason, Error: queues.Text(f.message, 2<<10),
+		Namespace: d.ns.Name, Deliveries: e.lease.Epoch,
+	}
+	origin := e.origin()
+	record.Origin = &origin
+	var send []queues.Outgoing
+	if d.ns.ResultQueue != "" {
+		res := result{
+			entry: e, status: status, errType: f.kind,
+			errText: queues.Text(f.message, 16<<10), stack: queues.Text(f.stack, 16<<10),
+		}
+		send = []queues.Outgoing{{
+			Queue: d.ns.ResultQueue,
+			Body:  res.encode(d.ns.Name, d.workerID, now),
+		}}
+	}
+	e.outcome = OutcomeDeadLettered
+	e.errText = f.message
+	e.action = queues.DeadLetter{Queue: d.ns.DeadLetter, Record: record, Send: send}
+}
+
+// spent dead-letters a message that has been delivered too often without any
+// outcome: it kills plugins or hosts.
+func (d decider) spent(e *entry, deliveries int, now time.Time) {
+	message := fmt.Sprintf("%d deliveries ended without any outcome", deliveries)
+	if n := len(e.record.Errors); n > 0 {
+		message += "; the last one: " + e.record.Errors[n-1].Message
+	}
+	record := e.accounted()
+	d.dead(e, record, failure{kind: "deliveries_spent", message: message}, queues.DeadDeliveriesSpent, statusError, now)
+}
+
+// release gives the message back at no cost.
+func (d decider) release(e *entry, why string) {
+	e.outcome = OutcomeReleased
+	e.errText = why
+	e.action = queues.Release{Record: e.accounted()}
+}
+
+// lost gives a message back whose plugin ended under it. The delivery counts
+// towards max_deliveries and the crash is remembered.
+func (d decider) lost(e *entry, cause error, now time.Time) {
+	e.outcome = OutcomeReleased
+	e.errText = cause.Error()
+	record := e.unaccounted().AddError(queues.ErrorEntry{
+		At: e.databaseTime(now), Attempt: e.attempt(),
+		Type: "plugin_lost", Message: cause.Error(),
+	})
+	e.action = queues.Release{Record: record}
+}
+
+// refused replaces a settlement that the database will never take.
+func (d decider) refused(e *entry, cause error, now time.Time) {
+	why := fmt.Sprintf("the database refused to settle the step: %v", cause)
+	switch e.action.(type) {
+	case queues.Complete:
+		d.fail(e, failure{
+			kind: "settlement_refused", message: why, after: -1, spent: queues.DeadRefused,
+		}, now)
+	default:
+		// The message itself must not get lost for the sake of what goes with it:
+		// give it back, later and later, until the fault is mended.
+		delay := d.ns.Retry.next(max(e.settled.tries, 1))
+		e.outcome = OutcomeReleased
+		e.errText = why
+		e.action = queues.Retry{Delay: max(delay, time.Second), Record: e.accounted()}
+	}
+}

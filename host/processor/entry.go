@@ -1,0 +1,98 @@
+package processor
+
+import (
+	"time"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+	"github.com/stephost/stephost/queues"
+)
+
+// entryState is where an entry is between its claim and its acknowledged
+// settlement.
+type entryState int
+
+const (
+	fetching entryState = iota // claimed; its large body is still to be fetched
+	running                    // with the plugin
+	settling                   // has an outcome
+)
+
+// entry is one claimed message. Its fields are guarded by its lane's mutex.
+type entry struct {
+	id    uint64 // the step's id towards the plugin
+	lease queues.Lease
+	// leaseStart is the host's clock from which the lease counts: before the
+	// call that granted it, so that the host never believes in it too long.
+	leaseStart time.Time
+	state      entryState
+
+	enqueuedAt time.Time // database's clock
+	claimedAt  time.Time // database's clock
+	claimCall  time.Time // host's clock
+	waited     time.Duration
+	record     queues.Record
+	fields     stepFields
+	step       string // the resolved handler
+	bytes      int64  // held of the byte budget
+
+	deadline    time.Time // zero: none
+	cancelled   pluginv1.CancelReason
+	cancelledAt time.Time
+	leaseLost   bool
+
+	action   queues.Action
+	outcome  Outcome
+	errText  string
+	duration time.Duration
+	settled  settleHistory
+}
+
+// settleHistory remembers what earlier tries of a settlement told.
+type settleHistory struct {
+	tries   int
+	unknown bool // a try may have been committed
+}
+
+// attempt is the attempt that this delivery is: failures so far, plus one.
+func (e *entry) attempt() int { return e.record.Failures + 1 }
+
+// databaseTime translates a reading of the host's clock into the database's.
+func (e *entry) databaseTime(now time.Time) time.Time {
+	return e.claimedAt.Add(now.Sub(e.claimCall))
+}
+
+// accounted is the record of a message that is given back for a reason that
+// is not its fault: this delivery counts for nothing.
+func (e *entry) accounted() queues.Record {
+	record := e.record
+	record.Version = queues.RecordVersion
+	// Giving back adds one to the epoch.
+	record.Accounted = e.lease.Epoch + 1
+	return record
+}
+
+// unaccounted is the record of a message that is given back without any
+// outcome: only the give-back's own step of the epoch is accounted for, so this
+// delivery keeps counting towards max_deliveries.
+func (e *entry) unaccounted() queues.Record {
+	record := e.record
+	record.Version = queues.RecordVersion
+	record.Accounted++
+	return record
+}
+
+// stepName is the handler that ran, or the name that the message asked for.
+func (e *entry) stepName() string {
+	if e.step != "" {
+		return e.step
+	}
+	return e.fields.step
+}
+
+// origin is where the message was first enqueued.
+func (e *entry) origin() queues.Origin {
+	if e.record.Origin != nil {
+		return *e.record.Origin
+	}
+	return queues.Origin{Queue: e.lease.Queue, ID: e.lease.ID, EnqueuedAt: e.enqueuedAt}
+}

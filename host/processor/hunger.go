@@ -1,0 +1,136 @@
+package processor
+
+import (
+	"time"
+
+	"github.com/stephost/stephost/queues"
+)
+
+// hunger is a lane's reasons to look into its queue. It makes an idle lane
+// cheap: a freed slot alone is no reason to look when the last claim came back
+// short and nobody has said anything since. The lane's mutex guards it.
+type hunger struct {
+	// more: the last claim was full, so there may be more.
+	more bool
+	// hinted: somebody said that there is work. The first one counts.
+	hinted    bool
+	source    queues.Source
+	since     time.Time // receipt of the first hint
+	messageID int64     // the one message that was named, or 0
+	// sweep: look also behind the newest claimed message.
+	sweep bool
+	// rechecks are looks that are still to come after a notification: producers'
+	// triggers are throttled, so silence after a notification proves nothing.
+	rechecks int
+	recheck  time.Time
+	// due is when a delayed message becomes visible, as far as is known.
+	due time.Time
+	// retryAt delays everything after a failed claim.
+	retryAt time.Time
+}
+
+// rechecksAfterNotification is how many looks follow a notification.
+const rechecksAfterNotification = 2
+
+// recheckDelay is the delay of a look after a notification, by how many are
+// left. Together they cover the usual throttle of 250 ms with some room.
+func recheckDelay(left int) time.Duration {
+	if left == rechecksAfterNotification {
+		return 40 * time.Millisecond
+	}
+	return 260 * time.Millisecond
+}
+
+// look is one reason to claim.
+type look struct {
+	source    queues.Source
+	hinted    bool
+	since     time.Time
+	messageID int64
+	sweep     bool
+}
+
+// feed adds a hint.
+func (h *hunger) feed(event queues.Event) {
+	if !h.hinted {
+		h.hinted, h.source, h.since, h.messageID = true, event.Source, event.ReceivedAt, event.MessageID
+	} else if event.MessageID != h.messageID {
+		h.messageID = 0
+	}
+	if event.Source == queues.SourceNotification {
+		h.rechecks = rechecksAfterNotification
+	} else {
+		h.sweep = true
+	}
+}
+
+// dueIn notes a message that becomes visible after the delay.
+func (h *hunger) dueIn(now time.Time, delay time.Duration) {
+	at := now.Add(delay)
+	if h.due.IsZero() || at.Before(h.due) {
+		h.due = at
+	}
+}
+
+// hungry tells whether there is a reason to look now.
+func (h *hunger) hungry(now time.Time) bool {
+	if now.Before(h.retryAt) {
+		return false
+	}
+	return h.more || h.hinted || passed(h.due, now) || passed(h.recheck, now)
+}
+
+// take takes all reasons at once: one claim answers them together.
+func (h *hunger) take(now time.Time) look {
+	l := look{
+		source: h.source, hinted: h.hinted, since: h.since,
+		messageID: h.messageID, sweep: h.sweep,
+	}
+	if passed(h.due, now) {
+		h.due, l.sweep = time.Time{}, true
+	}
+	if passed(h.recheck, now) {
+		h.recheck, l.sweep = time.Time{}, true
+	}
+	h.more, h.hinted, h.sweep, h.messageID = false, false, false, 0
+	return l
+}
+
+// putBack restores the reasons of a look that could not be followed.
+func (h *hunger) putBack(l look) {
+	h.more = true
+	h.sweep = h.sweep || l.sweep
+}
+
+// full notes that a claim got all that it asked for.
+func (h *hunger) full() { h.more = true }
+
+// short notes that the queue had less than was asked for.
+func (h *hunger) short(now time.Time) {
+	if h.rechecks > 0 && h.recheck.IsZero() {
+		h.recheck = now.Add(recheckDelay(h.rechecks))
+		h.rechecks--
+	}
+}
+
+// failed notes a claim that failed: look again after the delay.
+func (h *hunger) failed(l look, now time.Time, delay time.Duration) {
+	h.putBack(l)
+	h.retryAt = now.Add(delay)
+}
+
+// next is how long until there is a reason to look, if nobody adds one.
+func (h *hunger) next(now time.Time) time.Duration {
+	if now.Before(h.retryAt) {
+		return h.retryAt.Sub(now)
+	}
+	next := never
+	for _, at := range [...]time.Time{h.due, h.recheck} {
+		if !at.IsZero() {
+			next = min(next, max(at.Sub(now), 0))
+		}
+	}
+	return next
+}
+
+func passed(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }

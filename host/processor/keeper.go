@@ -1,0 +1,191 @@
+package processor
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+	"github.com/stephost/stephost/queues"
+)
+
+// The keeper's limits.
+const (
+	extendBatch    = 500 // leases in one statement
+	extendParallel = 4   // lanes extended at the same time
+	maxKeeperTick  = time.Second
+	minKeeperTick  = 50 * time.Millisecond
+)
+
+// keep extends the leases of all lanes and enforces step timeouts. It returns
+// when ctx ends.
+func (p *Processor) keep(ctx context.Context) {
+	tick := min(max(p.opts.Lease/12, minKeeperTick), maxKeeperTick)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	incarnation := p.opts.Broker.Incarnation()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		p.keeperProgress.Store(p.opts.Now().UnixNano())
+		p.observeBuffers()
+		// A database that was started anew may have forgotten claims that were
+		// committed asynchronously and hand their epochs out again: assert every
+		// lease now, and take what does not match as lost.
+		current := p.opts.Broker.Incarnation()
+		assertAll := current != incarnation
+		incarnation = current
+
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(extendParallel)
+		for _, l := range p.lanes {
+			l.enforceTimeouts()
+			leases := l.dueLeases(assertAll)
+			if len(leases) == 0 {
+				continue
+			}
+			group.Go(func() error {
+				l.extend(groupCtx, leases)
+				return nil
+			})
+		}
+		_ = group.Wait() // extend reports its own errors
+	}
+}
+
+// observeBuffers says how full the bounded buffers are.
+func (p *Processor) observeBuffers() {
+	used, total := p.slots.usage()
+	held, limit := p.budget.level()
+	p.opts.Metrics.buffer("slots", float64(used), float64(total))
+	p.opts.Metrics.buffer("bytes", float64(held), float64(limit))
+}
+
+// heldLease is a lease with its entry's id.
+type heldLease struct {
+	id    uint64
+	lease queues.Lease
+}
+
+// dueLeases are the leases that are older than a third of their time. Short
+// handlers never get that far.
+func (l *lane) dueLeases(all bool) []heldLease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.opts.Now()
+	var due []heldLease
+	for id, e := range l.entries {
+		if !e.leaseLost && (all || now.Sub(e.leaseStart) >= l.opts.Lease/3) {
+			due = append(due, heldLease{id, e.lease})
+		}
+	}
+	return due
+}
+
+// extend prolongs leases in batches and cancels the steps whose leases are
+// lost or may have run out.
+func (l *lane) extend(ctx context.Context, held []heldLease) {
+	for len(held) > 0 {
+		n := min(len(held), extendBatch)
+		batch := held[:n]
+		held = held[n:]
+		leases := make([]queues.Lease, n)
+		for i, h := range batch {
+			leases[i] = h.lease
+		}
+		start := l.opts.Now()
+		callCtx, cancel := context.WithTimeout(ctx, max(l.opts.Lease/6, time.Second))
+		statuses, err := l.opts.Broker.Extend(callCtx, l.ns.Queue, leases, l.opts.Lease)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			l.mu.Lock()
+			l.noteSettleError(err, start)
+			l.mu.Unlock()
+		}
+		l.extended(batch, statuses, err, start)
+	}
+}
+
+// extended notes what an extension told.
+func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err error, start time.Time) {
+	var cancel []uint64
+	l.mu.Lock()
+	now := l.opts.Now()
+	for i, h := range batch {
+		e, ok := l.entries[h.id]
+		if !ok || e.lease.Epoch != h.lease.Epoch {
+			continue
+		}
+		switch {
+		case err == nil && statuses[i] == queues.Extended:
+			e.leaseStart = start
+			continue
+		case err == nil && statuses[i] == queues.ExtendLost:
+			e.leaseLost = true
+		case now.Sub(e.leaseStart) < l.opts.Lease:
+			continue // still ours for sure
+		}
+		// Lost, or not confirmed in time. What the handler answers anyway still
+		// tries to settle.
+		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
+			e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, now
+			cancel = append(cancel, h.id)
+		}
+	}
+	l.mu.Unlock()
+	if len(cancel) > 0 {
+		l.log.Warn("leases lost: the handlers are told to stop", "steps", len(cancel))
+		l.cancel(cancel, pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST)
+	}
+}
+
+// enforceTimeouts cancels steps whose time is up and stops waiting for those
+// that ignore it. An SDK times its handlers itself; this is for those that do
+// not.
+func (l *lane) enforceTimeouts() {
+	var late []uint64
+	l.finish(func() (abandoned []*entry) {
+		if l.running == 0 {
+			return nil
+		}
+		now := l.opts.Now()
+		for id, e := range l.entries {
+			if e.state != running {
+				continue
+			}
+			if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
+				if passed(e.deadline, now) {
+					e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_TIMEOUT, now
+					late = append(late, id)
+				}
+				continue
+			}
+			if now.Sub(e.cancelledAt) >= l.opts.KillTimeout {
+				abandoned = append(abandoned, e)
+				l.abandon(e, now)
+			}
+		}
+		return abandoned
+	})
+	l.cancel(late, pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
+}
+
+// abandon decides about a handler that ignores its cancellation; l.mu is held.
+func (l *lane) abandon(e *entry, now time.Time) {
+	l.metrics.abandoned.Inc()
+	l.log.Error("a handler ignores its cancelled context; the host stops waiting for it",
+		"step", e.stepName(), "message_id", e.lease.ID, "reason", e.cancelled.String())
+	if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_TIMEOUT {
+		e.duration = now.Sub(e.deadline) + l.ns.Timeout
+		l.decide.fail(e, failure{
+			kind: "timeout", after: -1,
+			message: "the step ran longer than its timeout of " + l.ns.Timeout.String() + " and its handler ignored the cancellation",
+		}, now)
+		return
+	}
+	l.decide.release(e, "the handler ignored its cancellation")
+}

@@ -1,0 +1,271 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stephost/stephost/queues"
+)
+
+// maxRefusals is how many different settlements of one entry are tried.
+const maxRefusals = 4
+
+// The bounds of one settlement statement.
+const (
+	settleBatchCount = 1000
+	settleBatchBytes = 4 << 20
+)
+
+// settle is the lane's settler: it flushes at once when it is idle and gathers
+// while a flush is under way, so batches grow with the load and latency stays
+// low without any timer. It returns when ctx ends.
+func (l *lane) settle(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.kick:
+		}
+		for {
+			batch := l.takeBatch()
+			if len(batch) == 0 {
+				break
+			}
+			if !l.flush(ctx, batch) && !sleep(ctx, 200*time.Millisecond+rand.N(300*time.Millisecond)) {
+				return
+			}
+		}
+	}
+}
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// takeBatch takes the oldest outcomes, bounded by count and bytes.
+func (l *lane) takeBatch() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(l.pending) && n < settleBatchCount && (n == 0 || bytes < settleBatchBytes) {
+		bytes += sendSize(l.pending[n].action)
+		n++
+	}
+	batch := l.pending[:n:n]
+	l.pending = l.pending[n:]
+	if len(l.pending) == 0 {
+		l.pending = nil
+	}
+	return batch
+}
+
+func sendSize(action queues.Action) (size int) {
+	var send []queues.Outgoing
+	switch a := action.(type) {
+	case queues.Complete:
+		send = a.Send
+	case queues.DeadLetter:
+		send = a.Send
+	}
+	for _, out := range send {
+		size += len(out.Body) + len(out.Headers)
+	}
+	return size
+}
+
+// flush settles a batch and deals with what each member's fate means. It
+// reports whether all is well; if not, the settler pauses.
+func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	l.checkTargets(ctx, batch)
+
+	l.mu.Lock()
+	settlements := make([]queues.Settlement, len(batch))
+	for i, e := range batch {
+		settlements[i] = queues.Settlement{Lease: e.lease, Action: e.action}
+	}
+	l.metrics.settling.Set(float64(len(l.pending) + len(batch)))
+	l.mu.Unlock()
+
+	results := l.opts.Broker.Settle(ctx, l.ns.Queue, settlements)
+
+	l.metrics.settled.Observe(float64(len(batch)))
+	gone, ok := l.acknowledge(batch, settlements, results)
+	l.mu.Lock()
+	l.metrics.settling.Set(float64(len(l.pending)))
+	hungry := l.hunger.hungry(l.opts.Now())
+	l.mu.Unlock()
+	if hungry {
+		poke(l.wake)
+	}
+	l.report(gone)
+	return ok
+}
+
+// fate is what became of an entry, for metrics and observers.
+type fate struct {
+	*entry
+	outcome Outcome
+	at      time.Time
+}
+
+// acknowledge removes what is settled or lost and queues the rest again.
+func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []queues.SettleResult) (gone []fate, ok bool) {
+	now := l.opts.Now()
+	gone = make([]fate, 0, len(batch))
+	ok = true
+	var freed int64
+	l.mu.Lock()
+	for i, e := range batch {
+		e.settled.tries++
+		switch results[i].Status {
+		case queues.Settled:
+			gone = append(gone, fate{e, e.outcome, now})
+		case queues.LeaseLost:
+			if e.lease.Epoch != tried[i].Epoch {
+				// Adopted meanwhile: settle under the newer epoch.
+				l.pending = append(l.pending, e)
+				continue
+			}
+			outcome := OutcomeLeaseLost
+			if e.settled.unknown {
+				// An earlier try may have been the one that took the row.
+				outcome = e.outcome
+			}
+			gone = append(gone, fate{e, outcome, now})
+		case queues.Refused:
+			l.metrics.refused.Inc()
+			l.refuse(e, results[i].Err, now)
+		case queues.SettleUnknown:
+			l.metrics.settleFault.Inc()
+			e.settled.unknown = true
+			ok = false
+			l.noteSettleError(results[i].Err, now)
+			l.pending = append(l.pending, e)
+		}
+	}
+	for _, g := range gone {
+		freed += g.bytes
+		delete(l.entries, g.id)
+		if l.byMessage[g.lease.ID] == g.entry {
+			delete(l.byMessage, g.lease.ID)
+		}
+		l.status.counts[g.outcome]++
+		if retry, is := g.action.(queues.Retry); is && g.outcome != OutcomeLeaseLost {
+			l.hunger.dueIn(now, retry.Delay)
+		}
+	}
+	if len(gone) > 0 {
+		l.checkEmpty()
+	}
+	l.mu.Unlock()
+	l.budget.release(freed)
+	return gone, ok
+}
+
+// refuse replaces a settlement that the database will not take; l.mu is held.
+func (l *lane) refuse(e *entry, cause error, now time.Time) {
+	l.log.Error("the database refused a settlement", "message_id", e.lease.ID, "step", e.stepName(), "error", cause)
+	switch {
+	case e.settled.tries <= maxRefusals:
+		l.undeliverable(e, cause)
+	default:
+		// Even giving it back is refused: leave it to its lease.
+		delete(l.entries, e.id)
+		delete(l.byMessage, e.lease.ID)
+		l.status.counts[OutcomeLeaseLost]++
+		l.checkEmpty()
+		return
+	}
+	l.pending = append(l.pending, e)
+}
+
+// undeliverable decides anew about an entry whose settlement cannot be written
+// as it is; l.mu is held.
+func (l *lane) undeliverable(e *entry, cause error) {
+	if l.missingResults(cause) {
+		// Not the handler's doing, and the lane stops claiming until the queue is
+		// back: giving the message back costs nothing.
+		l.decide.release(e, cause.Error())
+		return
+	}
+	l.decide.refused(e, cause, l.opts.Now())
+}
+
+// missingResults tells whether the missing queue is the result queue.
+func (l *lane) missingResults(cause error) bool {
+	var missing *queues.MissingQueueError
+	return errors.As(cause, &missing) && missing.Queue == l.ns.ResultQueue
+}
+
+// noteSettleError logs the first error of a kind, then one a minute; l.mu is
+// held.
+func (l *lane) noteSettleError(err error, now time.Time) {
+	if err == nil || l.status.lastError == err.Error() && now.Sub(l.status.lastAt) < time.Minute {
+		return
+	}
+	l.status.lastError, l.status.lastAt = err.Error(), now
+	l.log.Error("settlement failed and is tried again", "error", err)
+}
+
+// checkTargets fails the steps whose emitted messages have nowhere to go, so
+// that one of them does not make the database refuse a whole batch.
+func (l *lane) checkTargets(ctx context.Context, batch []*entry) {
+	known := make(map[string]bool)
+	for _, e := range batch {
+		complete, ok := e.action.(queues.Complete)
+		if !ok {
+			continue
+		}
+		for _, out := range complete.Send {
+			exists, asked := known[out.Queue]
+			if !asked {
+				var err error
+				if exists, err = l.opts.Broker.Exists(ctx, out.Queue); err != nil {
+					return // the settlement itself will tell
+				}
+				known[out.Queue] = exists
+			}
+			if exists {
+				continue
+			}
+			l.mu.Lock()
+			l.undeliverable(e, &queues.MissingQueueError{Queue: out.Queue})
+			l.mu.Unlock()
+			break
+		}
+	}
+}
+
+// report feeds metrics and observers; no lock is held.
+func (l *lane) report(gone []fate) {
+	for _, g := range gone {
+		total := g.at.Sub(g.claimCall)
+		l.metrics.steps[g.outcome].Inc()
+		l.metrics.total.Observe(total.Seconds())
+		if g.duration > 0 {
+			l.metrics.handler.Observe(g.duration.Seconds())
+		}
+		if retry, is := g.action.(queues.Retry); is && l.opts.Rescheduled != nil {
+			l.opts.Rescheduled(l.ns.Queue, retry.Delay)
+		}
+		if l.opts.OnStep != nil {
+			l.opts.OnStep(StepEvent{
+				Kind: StepSettled, Namespace: l.ns.Name, Step: g.stepName(),
+				MessageID: g.lease.ID, Attempt: g.attempt(), Waited: g.waited,
+				Outcome: g.outcome, Duration: g.duration, Total: total, Err: g.errText,
+			})
+		}
+	}
+}

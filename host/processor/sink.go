@@ -1,0 +1,97 @@
+package processor
+
+import (
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+var _ Sink = (*lane)(nil)
+
+// finish runs decided under the lane's mutex. The entries that it returns have
+// their outcome: their slots are freed and they go to the settler.
+func (l *lane) finish(decided func() []*entry) {
+	l.mu.Lock()
+	done := decided()
+	for _, e := range done {
+		l.enqueue(e)
+	}
+	l.running -= len(done)
+	hungry := l.hunger.hungry(l.opts.Now())
+	l.metrics.running.Set(float64(l.running))
+	l.mu.Unlock()
+	if len(done) == 0 {
+		return
+	}
+	l.slots.release(l.share, len(done), false)
+	poke(l.kick)
+	if hungry {
+		poke(l.wake)
+	}
+}
+
+// enqueue hands an entry that has its outcome to the settler; l.mu is held.
+func (l *lane) enqueue(e *entry) {
+	e.state = settling
+	l.pending = append(l.pending, e)
+}
+
+// Results implements Sink.
+func (l *lane) Results(results []*pluginv1.Result) {
+	l.finish(func() []*entry {
+		now := l.opts.Now()
+		done := make([]*entry, 0, len(results))
+		for _, res := range results {
+			e, ok := l.entries[res.GetId()]
+			if !ok || e.state != running {
+				l.metrics.stray.Inc()
+				continue
+			}
+			l.decide.result(e, res, now)
+			// A second result for the same id in this batch must not count.
+			e.state = settling
+			done = append(done, e)
+		}
+		return done
+	})
+}
+
+// Heartbeats implements Sink. A lease is extended for as long as its step is
+// in flight, so a sign of life changes nothing about it.
+func (l *lane) Heartbeats(beats []*pluginv1.Heartbeat) {
+	for _, beat := range beats {
+		l.mu.Lock()
+		e, ok := l.entries[beat.GetId()]
+		l.mu.Unlock()
+		if ok {
+			l.log.Debug("step progress", "message_id", e.lease.ID, "step", e.step,
+				"fraction", beat.GetFraction(), "message", beat.GetMessage())
+		}
+	}
+}
+
+// Returned implements Sink: the steps never reached a handler.
+func (l *lane) Returned(ids []uint64) {
+	l.finish(func() []*entry {
+		return l.each(ids, func(e *entry) { l.decide.release(e, "the plugin was not ready") })
+	})
+}
+
+// Lost implements Sink: the plugin ended under the steps.
+func (l *lane) Lost(ids []uint64, cause error) {
+	l.finish(func() []*entry {
+		now := l.opts.Now()
+		return l.each(ids, func(e *entry) { l.decide.lost(e, cause, now) })
+	})
+}
+
+// each decides the running entries among ids; l.mu is held.
+func (l *lane) each(ids []uint64, decide func(*entry)) []*entry {
+	done := make([]*entry, 0, len(ids))
+	for _, id := range ids {
+		if e, ok := l.entries[id]; ok && e.state == running {
+			decide(e)
+			e.state = settling
+			done = append(done, e)
+		}
+	}
+	return done
+}
