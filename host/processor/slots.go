@@ -78,10 +78,11 @@ func (s *slots) available(sh *share) int {
 			free -= max(min(guarantee, other.limit)-other.used, 0)
 		}
 	}
-	if sh.used > 0 {
-		free -= min(newcomers, (s.total-1)/newcomerShare)
+	reserve := min(newcomers, (s.total-1)/newcomerShare)
+	if sh.used == 0 {
+		return max(free-reserve, min(free, reserve))
 	}
-	return free
+	return free - reserve
 }
 
 // release gives slots back. idle says that the lane found its queue empty: it

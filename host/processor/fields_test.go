@@ -1,0 +1,85 @@
+package processor
+
+import (
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseFields(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		body string
+		want stepFields
+		ok   bool
+	}{
+		"empty object":        {`{}`, stepFields{}, true},
+		"step":                {`{"step": "charge"}`, stepFields{step: "charge"}, true},
+		"after nested values": {`{"a": {"step": "no", "b": [1, {"c": "]}"}]}, "step": "yes"}`, stepFields{step: "yes"}, true},
+		"escapes":             {`{"step": "a\"b\u00e4"}`, stepFields{step: `a"bä`}, true},
+		"not a string":        {`{"step": 7, "task_uuid": null}`, stepFields{}, true},
+		"correlation": {
+			`{"task_uuid": "t", "step_uuid": "s", "correlation_id": "c", "step": "x"}`,
+			stepFields{step: "x", taskUUID: "t", stepUUID: "s", correlationID: "c"}, true,
+		},
+		"array":       {`[1, 2]`, stepFields{}, false},
+		"scalar":      {`"step"`, stepFields{}, false},
+		"null":        {`null`, stepFields{}, false},
+		"empty":       {``, stepFields{}, false},
+		"cut":         {`{"step": "x"`, stepFields{step: "x"}, false},
+		"cut in text": {`{"step": "x`, stepFields{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, ok := parseFields([]byte(tc.body), "step")
+			require.Equal(t, tc.ok, ok)
+			require.Equal(t, tc.want, got)
+		})
+	}
+}
+
+func TestParseFieldsWhenTheStepKeyIsACorrelationField(t *testing.T) {
+	t.Parallel()
+	got, ok := parseFields([]byte(`{"correlation_id": "c"}`), "correlation_id")
+	require.True(t, ok)
+	require.Equal(t, stepFields{step: "c", correlationID: "c"}, got)
+}
+
+// FuzzParseFields checks the scanner against encoding/json on valid objects,
+// and that it never panics on anything.
+func FuzzParseFields(f *testing.F) {
+	for _, seed := range []string{`{"step":"a"}`, `{"a":[{}],"step":"\u0041"}`, `[]`, `{"step"`, `{"a":"\\"}`, `{"a":1,"step":{}}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, ok := parseFields(body, "step")
+		if !json.Valid(body) {
+			return
+		}
+		var members map[string]json.RawMessage
+		object := json.Unmarshal(body, &members) == nil && members != nil
+		require.Equal(t, object, ok, "%s", body)
+		if !object {
+			return
+		}
+		// A repeated member is out of reach of jsonb, and encoding/json takes the
+		// last one as the scanner does.
+		if raw, present := members["step"]; present && len(raw) > 0 && raw[0] == '"' && utf8.Valid(raw) {
+			var want string
+			require.NoError(t, json.Unmarshal(raw, &want))
+			require.Equal(t, want, got.step)
+		}
+	})
+}
+
+func BenchmarkParseFields(b *testing.B) {
+	body := []byte(`{"step": "charge", "order_id": "A-1", "items": [{"sku": "x", "n": 1}, {"sku": "y", "n": 2}], "correlation_id": "c"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := parseFields(body, "step"); !ok {
+			b.Fatal("not an object")
+		}
+	}
+}
