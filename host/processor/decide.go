@@ -33,6 +33,9 @@ type decider struct {
 // result decides what a plugin's result means for the message.
 func (d decider) result(e *entry, res *pluginv1.Result, now time.Time) {
 	e.duration = time.Duration(res.GetDurationUs()) * time.Microsecond
+	if started := res.GetStartedAtUs(); started > 0 {
+		e.started = time.UnixMicro(started)
+	}
 	switch outcome := res.GetOutcome().(type) {
 	case *pluginv1.Result_Success:
 		d.succeed(e, outcome.Success, now)

@@ -43,6 +43,7 @@ type entry struct {
 	action   queues.Action
 	outcome  Outcome
 	errText  string
+	started  time.Time // by the plugin; zero: unknown
 	duration time.Duration
 	settled  settleHistory
 }

@@ -96,12 +96,14 @@ type StepEvent struct {
 	Attempt   int
 	// Waited is how long the message had been visible when it was claimed.
 	Waited time.Duration
-	// Outcome, Duration (in the handler), Total (from claim to committed
-	// settlement) and Err are set on StepSettled.
-	Outcome  Outcome
-	Duration time.Duration
-	Total    time.Duration
-	Err      string
+	// The rest is set on StepSettled. StartedAt is when the handler started, by
+	// this machine's clock, or zero; Duration is the time in the handler; Total
+	// the time from claim to committed settlement.
+	Outcome   Outcome
+	StartedAt time.Time
+	Duration  time.Duration
+	Total     time.Duration
+	Err       string
 }
 
 // Outcome is how a delivery ended.

@@ -264,7 +264,7 @@ func (l *lane) report(gone []fate) {
 			l.opts.OnStep(StepEvent{
 				Kind: StepSettled, Namespace: l.ns.Name, Step: g.stepName(),
 				MessageID: g.lease.ID, Attempt: g.attempt(), Waited: g.waited,
-				Outcome: g.outcome, Duration: g.duration, Total: total, Err: g.errText,
+				Outcome: g.outcome, StartedAt: g.started, Duration: g.duration, Total: total, Err: g.errText,
 			})
 		}
 	}
