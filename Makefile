@@ -1,0 +1,103 @@
+# Everything that a clone needs is behind these targets; `make help` lists them.
+# Works with GNU make 3.81 and newer.
+
+.DEFAULT_GOAL := help
+
+GO      ?= go
+CONFIG  ?= config.hcl
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+EXAMPLES := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/examples/*/main.go))))
+GOFILES   = $(shell find . \( -path ./bin -o -path ./.stephost -o -path ./.git \) -prune -o -name '*.go' -print)
+TOOLS    := $(CURDIR)/bin/tools
+
+# One package's tests may not take longer than this; all of them together stay
+# under ten minutes on two cores.
+TEST_TIMEOUT ?= 8m
+TEST_FLAGS   ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: go ## build bin/stephost and bin/plugins/<example>
+	@mkdir -p bin/plugins
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/stephost ./cmd/stephost
+	@for name in $(EXAMPLES); do \
+		echo "$(GO) build -o bin/plugins/$$name ./plugins/examples/$$name"; \
+		$(GO) build -o "bin/plugins/$$name" "./plugins/examples/$$name" || exit 1; \
+	done
+
+# exec, so that a SIGTERM for make reaches the host itself. On Ctrl-C the
+# terminal signals both; make then waits for the host to drain.
+.PHONY: run
+run: postgres build ## start everything, send sample orders and show each step (Ctrl-C drains and stops)
+	@exec bin/stephost dev --config $(CONFIG) --samples
+
+.PHONY: test
+test: go test-postgres cgo lint generate-check tidy-check ## all checks, and all tests under the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+
+.PHONY: test-quick
+test-quick: go test-postgres ## the tests alone, without the race detector
+	$(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+
+.PHONY: lint
+lint: go $(TOOLS)/.stamp ## gofmt, go vet and staticcheck
+	@unformatted=$$(gofmt -l $(GOFILES)); \
+	if [ -n "$$unformatted" ]; then \
+		printf 'not gofmt-clean, run `make fmt`:\n%s\n' "$$unformatted" >&2; exit 1; \
+	fi
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+
+.PHONY: fmt
+fmt: go ## format the Go and protocol files
+	@gofmt -w $(GOFILES)
+	@if [ -x $(TOOLS)/buf ]; then cd plugin/protocol && $(TOOLS)/buf format -w; fi
+
+.PHONY: generate
+generate: go $(TOOLS)/.stamp ## regenerate the code of the plugin protocol
+	cd plugin/protocol && PATH="$(TOOLS):$$PATH" buf generate
+
+.PHONY: generate-check
+generate-check: go $(TOOLS)/.stamp ## lint the protocol and check that its generated code is up to date
+	@TOOLS=$(TOOLS) scripts/generate-check.sh
+
+.PHONY: tidy-check
+tidy-check: go ## check that go.mod and go.sum are tidy
+	$(GO) mod tidy -diff
+
+.PHONY: bench
+bench: postgres build ## measure throughput and latency on this machine
+	@exec bin/stephost bench
+
+.PHONY: postgres
+postgres: ## install PostgreSQL if it is missing and DATABASE_URL is not set
+	@[ -n "$${DATABASE_URL:-}" ] || scripts/install-postgres.sh
+
+.PHONY: clean
+clean: ## remove what was built (the data of `make run` stays in .stephost)
+	rm -rf bin
+
+# The tests start servers of their own, also where DATABASE_URL is set.
+.PHONY: test-postgres
+test-postgres:
+	@scripts/install-postgres.sh
+
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { echo 'Go is missing: install Go 1.26 or newer, see https://go.dev/dl' >&2; exit 1; }
+
+.PHONY: cgo
+cgo:
+	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || { \
+		echo 'the race detector needs a C compiler: install gcc and libc6-dev (Debian, Ubuntu) or the Xcode command line tools (macOS), or use `make test-quick`' >&2; exit 1; }
+	@[ "$$($(GO) env CGO_ENABLED)" = 1 ] || { echo 'the race detector needs CGO_ENABLED=1' >&2; exit 1; }
+
+$(TOOLS)/.stamp: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools && $(GO) build -o $(TOOLS)/ tool
+	@touch $@

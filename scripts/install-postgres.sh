@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes sure that PostgreSQL's server binaries are here. What is installed is
+# the system's own package.
+set -euo pipefail
+
+found() {
+	local dir
+	for dir in \
+		"${PGBIN:-}" \
+		"$(command -v pg_config >/dev/null && pg_config --bindir || true)" \
+		"$(dirname "$(command -v postgres || true)")" \
+		/usr/lib/postgresql/*/bin /usr/pgsql-*/bin \
+		/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+		/Applications/Postgres.app/Contents/Versions/latest/bin /usr/local/pgsql/bin; do
+		[ -n "$dir" ] && [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ] && return 0
+	done
+	return 1
+}
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		echo 'PostgreSQL is missing and installing it needs root: run `apt-get install postgresql` as root, or set DATABASE_URL' >&2
+		exit 1
+	fi
+}
+
+found && exit 0
+
+if command -v apt-get >/dev/null; then
+	echo 'PostgreSQL is missing: installing the package postgresql with apt-get' >&2
+	as_root apt-get update -q
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql
+elif command -v brew >/dev/null; then
+	echo 'PostgreSQL is missing: installing postgresql@17 with Homebrew' >&2
+	brew install postgresql@17
+else
+	echo 'PostgreSQL is missing: install its server (version 14 or newer, with initdb) with your package manager, or set DATABASE_URL to use a running one' >&2
+	exit 1
+fi
+
+found || {
+	echo 'PostgreSQL was installed, but its server binaries were not found: set PGBIN to the directory that holds postgres and initdb' >&2
+	exit 1
+}
