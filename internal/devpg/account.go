@@ -75,5 +75,5 @@ func (a account) mkdir(path string) error {
 	if !info.IsDir() || !ok || int(stat.Uid) != a.uid {
 		return fmt.Errorf("%s is not a directory of the user with id %d", path, a.uid)
 	}
-	return os.Chmod(path, 0o700)
+	return nil
 }
