@@ -40,7 +40,7 @@ func acquireLock(files layout) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", files.lock(), err)
 	}
-	if err := file.Truncate(0); err == nil {
+	if err = file.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
 	if err != nil {
