@@ -1,0 +1,41 @@
+package pgmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stephost/stephost/queues"
+)
+
+// BodySize implements queues.Broker. The size is that of the JSON text.
+func (b *Broker) BodySize(ctx context.Context, lease queues.Lease) (size int64, ok bool, err error) {
+	ok, err = b.leased(ctx, lease, `coalesce(octet_length(message::text), 0)::bigint`, &size)
+	return size, ok, err
+}
+
+// Body implements queues.Broker.
+func (b *Broker) Body(ctx context.Context, lease queues.Lease) (body []byte, ok bool, err error) {
+	ok, err = b.leased(ctx, lease, `message::text`, &body)
+	return body, ok, err
+}
+
+func (b *Broker) leased(ctx context.Context, lease queues.Lease, expression string, into any) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, workTimeout)
+	defer cancel()
+	found := false
+	err := b.withLayout(ctx, b.work, lease.Queue, func(l *layout) error {
+		err := b.work.QueryRow(ctx, `SELECT `+expression+` FROM `+l.q+` WHERE msg_id = $1 AND read_ct = $2`, lease.ID, int32(lease.Epoch)).Scan(into)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		found = err == nil
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("read message %d of queue %q: %w", lease.ID, lease.Queue, err)
+	}
+	return found, nil
+}

@@ -1,0 +1,165 @@
+package pgmq
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/stephost/stephost/queues"
+)
+
+// maxRecordBytes bounds the headers that a claim looks into.
+const maxRecordBytes = 1 << 20
+
+// asyncCommit is true, and lets the transaction commit without waiting for the
+// disk. A lease that a crash undoes is a redelivery and no loss. It is part of
+// the statement, so that it costs no round trip and leaves nothing behind.
+const asyncCommit = `(SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL`
+
+// claimSQL leases in the order of vt, for which pgmq has an index; by msg_id
+// every claim would walk past all delayed messages. The ids go through an array
+// because the planner takes it for a few rows and uses the primary key whatever
+// it knows about the table. A body is turned into text once, and only when it
+// is stored in less than the limit: a giant is never read.
+//
+// Parameters: lease in microseconds, body limit, then limit and floor, or id.
+func claimSQL(l *layout, one bool) string {
+	which := `vt <= statement_timestamp() AND vt >= $4::timestamptz AND ` + asyncCommit + ` ORDER BY vt LIMIT $3::bigint`
+	if one {
+		which = `msg_id = $3::bigint AND vt <= statement_timestamp() AND ` + asyncCommit
+	}
+	set, record, join := "", `CASE WHEN pg_column_size(c.headers) <= `+fmt.Sprint(maxRecordBytes)+` THEN (c.headers -> '`+recordKey+`')::text END`, ""
+	columns := ", m.headers"
+	if l.lastRead {
+		set = ", last_read_at = statement_timestamp()"
+	}
+	if !l.headers {
+		columns = ""
+		record = "k.record::text"
+		join = ` LEFT JOIN ` + bookkeepingTable + ` k ON k.queue = ` + quote(l.key) + ` AND k.msg_id = c.msg_id AND k.enqueued_at = c.enqueued_at`
+	}
+	return `WITH picked AS MATERIALIZED (
+		SELECT msg_id, vt FROM ` + l.q + ` WHERE ` + which + ` FOR UPDATE SKIP LOCKED
+	), claimed AS (
+		UPDATE ` + l.q + ` AS m
+		SET vt = statement_timestamp() + $1::bigint * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
+		WHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked))
+		RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.message` + columns + `
+	), texts AS MATERIALIZED (
+		SELECT c.msg_id, c.read_ct, c.enqueued_at, pg_column_size(c.message) AS stored, ` + record + ` AS record,
+		       CASE WHEN pg_column_size(c.message) <= $2::bigint THEN c.message::text END AS body
+		FROM claimed c` + join + `
+	)
+	SELECT t.msg_id, t.read_ct, t.enqueued_at, p.vt, statement_timestamp(), t.stored, t.record,
+	       CASE WHEN octet_length(t.body) <= $2::bigint THEN t.body END
+	FROM texts t JOIN picked p USING (msg_id)`
+}
+
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// Claim implements queues.Broker.
+func (b *Broker) Claim(ctx context.Context, req queues.ClaimRequest) ([]queues.Delivery, error) {
+	if req.Limit <= 0 && req.ID <= 0 {
+		return nil, fmt.Errorf("claim from queue %q: limit is %d, it must be positive", req.Queue, req.Limit)
+	}
+	ctx, cancel := context.WithTimeout(ctx, workTimeout)
+	defer cancel()
+	var got []queues.Delivery
+	err := b.withLayout(ctx, b.work, req.Queue, func(l *layout) (err error) {
+		got, err = b.claim(ctx, l, req)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim from queue %q: %w", req.Queue, err)
+	}
+	slices.SortFunc(got, func(a, b queues.Delivery) int { return compare(a.ID, b.ID) })
+	return got, nil
+}
+
+func compare(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) ([]queues.Delivery, error) {
+	if req.ID > 0 {
+		got, _, err := b.lease(ctx, l, l.claimOne, req, req.ID)
+		return got, err
+	}
+	floor, floored := b.floors.start(l.key, req.Sweep)
+	got, last, err := b.lease(ctx, l, l.claim, req, int64(req.Limit), floor)
+	if err != nil {
+		return nil, err
+	}
+	if floored && len(got) < req.Limit {
+		// The run has ended, unless something older became visible late.
+		rest := req
+		rest.Limit -= len(got)
+		floored = false
+		more, lastMore, err := b.lease(ctx, l, l.claim, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
+		if err != nil {
+			// The first part is leased; its messages must not wait for that.
+			b.opts.Logger.Debug("sweep after a claim failed", "queue", req.Queue, "error", err)
+		}
+		got = append(got, more...)
+		if len(more) > 0 {
+			last = lastMore
+		}
+	}
+	b.floors.ended(l.key, len(got) == req.Limit, !floored, last)
+	return got, nil
+}
+
+// lease runs a claim statement. last is the newest time at which one of the
+// messages became visible.
+func (b *Broker) lease(ctx context.Context, l *layout, sql string, req queues.ClaimRequest, args ...any) (got []queues.Delivery, last time.Time, err error) {
+	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), b.opts.InlineBodyLimit}, args...)...)
+	if err != nil {
+		return nil, last, err
+	}
+	defer rows.Close()
+	var (
+		id                    int64
+		epoch                 int32
+		enqueued, vt, claimed time.Time
+		stored                pgtype.Int8
+		record, body          pgtype.DriverBytes
+	)
+	into := []any{&id, &epoch, &enqueued, &vt, &claimed, &stored, &record, &body}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, last, err
+		}
+		d := queues.Delivery{
+			Lease:      queues.Lease{Queue: req.Queue, ID: id, Epoch: queues.Epoch(epoch)},
+			EnqueuedAt: enqueued,
+			ClaimedAt:  claimed,
+			Waited:     claimed.Sub(vt),
+			Record:     decodeRecord(record),
+		}
+		switch {
+		case body != nil:
+			d.Body = append([]byte(nil), body...)
+			d.Size = int64(len(body))
+		case stored.Valid:
+			d.Deferred, d.Size = true, stored.Int64
+		}
+		if vt.After(last) {
+			last = vt
+		}
+		if got == nil {
+			got = make([]queues.Delivery, 0, min(req.Limit, 1024))
+		}
+		got = append(got, d)
+	}
+	return got, last, rows.Err()
+}

@@ -1,0 +1,136 @@
+package pgmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	minServerVersion = 140000
+	// A connection that was idle this long is checked before use; checking more
+	// often would cost an idle host one round trip on every pickup.
+	pingIdleAfter = 10 * time.Second
+	// How long a cancelled statement may take to say so before its connection
+	// is given up.
+	cancelGrace = time.Second
+)
+
+// parseDSN never repeats any part of the DSN: in a malformed one, anything may
+// be the password.
+func parseDSN(dsn string, opts Options, role string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the DSN cannot be parsed: %s", safeParseError(err))
+	}
+	conn := config.ConnConfig
+	conn.ConnectTimeout = opts.ConnectTimeout
+	name := "stephost " + role
+	if given := conn.RuntimeParams["application_name"]; given != "" {
+		name += " " + given
+	}
+	conn.RuntimeParams["application_name"] = name
+	if err := configureDial(conn); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// safeParseError keeps the fixed part of pgx's message. What it quotes in
+// parentheses can be a piece of the password.
+func safeParseError(err error) string {
+	text := err.Error()
+	if at := strings.LastIndex(text, "`: "); at >= 0 {
+		text = text[at+3:]
+	}
+	text, _, _ = strings.Cut(text, " (")
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
+		text = "it is malformed"
+	}
+	return text + "; special characters in a URL's password must be percent-encoded"
+}
+
+func (b *Broker) newPool(ctx context.Context, role string, size int) (*pgxpool.Pool, error) {
+	config, err := parseDSN(b.opts.DSN, b.opts, role)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = int32(size)
+	config.MinConns = 0
+	config.MinIdleConns = 0
+	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > pingIdleAfter
+	}
+	// Cancelling asks the server to stop the statement and keeps the
+	// connection; pgx's default drops the connection and leaves the statement
+	// running.
+	config.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}
+	}
+	config.AfterConnect = b.afterConnect
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// afterConnect refuses a server that cannot be worked with and learns its
+// incarnation, on every new connection, since a failover may change both.
+func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn) error {
+	var (
+		version  int
+		readOnly bool
+		started  time.Time
+	)
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time()`).
+		Scan(&version, &readOnly, &started)
+	if err != nil {
+		return fmt.Errorf("ask the server for its version: %w", err)
+	}
+	if err := checkServer(version, readOnly); err != nil {
+		return err
+	}
+	b.incarnation.Store(uint64(started.UnixMicro()))
+	return nil
+}
+
+// ServerError says that a server can be reached and cannot be used.
+type ServerError struct{ Reason string }
+
+func (e *ServerError) Error() string { return e.Reason }
+
+func checkServer(version int, readOnly bool) error {
+	if version < minServerVersion {
+		return &ServerError{fmt.Sprintf("the server is PostgreSQL %d; stephost needs %d or newer", version/10000, minServerVersion/10000)}
+	}
+	if readOnly {
+		return &ServerError{"the server is a read-only standby; connect to the primary (target_session_attrs=read-write chooses it among several hosts)"}
+	}
+	return nil
+}
+
+// connectError makes one clear line of a failed connection.
+func connectError(config *pgx.ConnConfig, err error) error {
+	var server *ServerError
+	if errors.As(err, &server) {
+		return server
+	}
+	where := fmt.Sprintf("database %q at %s:%d as %q", config.Database, config.Host, config.Port, config.User)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return fmt.Errorf("connect to %s: %w", where, pg)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("connect to %s: no answer in time: %w", where, context.DeadlineExceeded)
+	}
+	cause := err
+	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
+		cause = next
+	}
+	return fmt.Errorf("connect to %s: %w", where, cause)
+}

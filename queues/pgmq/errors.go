@@ -1,0 +1,134 @@
+package pgmq
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+func sqlState(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// fault is what an error says about the statement that met it.
+type fault int
+
+const (
+	// faultUnknown: whether the statement was committed is not known, or it
+	// could not be tried; the members have nothing to do with it.
+	faultUnknown fault = iota
+	// faultTransient: rolled back, and worth an immediate repetition.
+	faultTransient
+	// faultStale: rolled back, since a table is not what it was.
+	faultStale
+	// faultRefused: rolled back, for something in the data.
+	faultRefused
+	// faultConfig: rolled back, for something that an operator can mend, maybe
+	// about one target only.
+	faultConfig
+)
+
+func classify(err error) fault {
+	code := sqlState(err)
+	if len(code) != 5 {
+		return faultUnknown
+	}
+	switch code {
+	case "40001", "40P01", "55P03":
+		return faultTransient
+	}
+	if isStaleLayout(err) {
+		return faultStale
+	}
+	switch code[:2] {
+	case "22", "23", "2F", "38", "39", "44", "54", "P0":
+		return faultRefused
+	case "0A", "3F", "42":
+		return faultConfig
+	}
+	return faultUnknown
+}
+
+// PermissionError says which grant is missing.
+type PermissionError struct {
+	Grant string
+	err   error
+}
+
+func (e *PermissionError) Error() string { return fmt.Sprintf("%v: run %s", e.err, e.Grant) }
+func (e *PermissionError) Unwrap() error { return e.err }
+
+// explain adds what to do about it to errors that an operator can mend.
+func (b *Broker) explain(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch pg.Code {
+	case "42501":
+		var already *PermissionError
+		if errors.As(err, &already) {
+			return err
+		}
+		return &PermissionError{Grant: grantFor(pg.Message, b.work.Config().ConnConfig.User), err: err}
+	case "3F000":
+		if strings.Contains(pg.Message, "pgmq") {
+			return fmt.Errorf("%w (%w)", errNoPGMQ, err)
+		}
+	case "42883":
+		if strings.Contains(pg.Message, "pgmq.") {
+			return fmt.Errorf("%w (%w)", errNoPGMQ, err)
+		}
+	}
+	return err
+}
+
+// grantFor reads what was denied out of the server's message: the error has no
+// field for it. Other languages than English get the general advice.
+func grantFor(message, user string) string {
+	to := " TO " + pgx.Identifier{user}.Sanitize()
+	match := regexp.MustCompile(`permission denied for (\w+) (\S+)`).FindStringSubmatch(message)
+	if match == nil {
+		return "GRANT USAGE ON SCHEMA pgmq" + to + " and GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgmq" + to
+	}
+	kind, name := match[1], match[2]
+	switch kind {
+	case "schema":
+		if name == "pgmq" {
+			return "GRANT USAGE, CREATE ON SCHEMA pgmq" + to
+		}
+		return "GRANT USAGE, CREATE ON SCHEMA " + name + to
+	case "database":
+		return "GRANT CREATE ON DATABASE " + name + to
+	case "function":
+		return "GRANT EXECUTE ON FUNCTION pgmq." + name + to
+	case "sequence":
+		return "GRANT USAGE ON SEQUENCE pgmq." + name + to
+	}
+	return "GRANT SELECT, INSERT, UPDATE, DELETE ON pgmq." + name + to
+}
+
+// describe is a refusal in words for the person who has to mend the message.
+func describe(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err.Error()
+	}
+	text := pg.Message
+	if pg.Detail != "" {
+		text += ": " + pg.Detail
+	}
+	const limit = 512
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return fmt.Sprintf("%s (SQLSTATE %s)", text, pg.Code)
+}

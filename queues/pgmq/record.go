@@ -1,0 +1,64 @@
+package pgmq
+
+import (
+	"encoding/json"
+
+	"github.com/stephost/stephost/queues"
+)
+
+const maxDeadText = 8 << 10
+
+// decodeRecord never fails: a claim has leased the message already, and the
+// headers are anyone's to write. What cannot be read counts as absent.
+func decodeRecord(text []byte) queues.Record {
+	if len(text) == 0 {
+		return queues.Record{}
+	}
+	var r queues.Record
+	if err := json.Unmarshal(text, &r); err != nil || r.Version > queues.RecordVersion {
+		return queues.Record{}
+	}
+	r.Failures, r.Crashes, r.Replays = max(0, r.Failures), max(0, r.Crashes), max(0, r.Replays)
+	return r
+}
+
+// encodeRecord makes JSON that PostgreSQL accepts: bookkeeping must never be
+// the reason why a message cannot be given back.
+func encodeRecord(r queues.Record) (string, error) {
+	r.Version = queues.RecordVersion
+	if len(r.Errors) > 0 {
+		entries := make([]queues.ErrorEntry, len(r.Errors))
+		for i, e := range r.Errors {
+			e.Type, e.Message, e.Stack = queues.Text(e.Type, maxDeadText), queues.Text(e.Message, maxDeadText), queues.Text(e.Stack, maxDeadText)
+			entries[i] = e
+		}
+		r.Errors = entries
+	}
+	if r.Dead != nil {
+		d := *r.Dead
+		d.Error, d.Namespace, d.Plugin = queues.Text(d.Error, maxDeadText), queues.Text(d.Namespace, maxDeadText), queues.Text(d.Plugin, maxDeadText)
+		d.Reason = queues.DeadReason(queues.Text(string(d.Reason), maxDeadText))
+		r.Dead = &d
+	}
+	if r.Origin != nil {
+		o := *r.Origin
+		o.Queue = queues.Text(o.Queue, maxDeadText)
+		r.Origin = &o
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return "", err
+	}
+	return string(text), nil
+}
+
+// recordKey is where bookkeeping travels in a message's headers.
+const recordKey = "stephost"
+
+// withRecord is an SQL expression: headers with the bookkeeping of record in
+// them. Headers that are no object are kept inside the record.
+func withRecord(headers, record string) string {
+	return `CASE WHEN jsonb_typeof(` + headers + `) = 'object' THEN ` + headers + ` || jsonb_build_object('` + recordKey + `', ` + record + `)
+	             WHEN ` + headers + ` IS NULL THEN jsonb_build_object('` + recordKey + `', ` + record + `)
+	             ELSE jsonb_build_object('` + recordKey + `', ` + record + ` || jsonb_build_object('headers', ` + headers + `)) END`
+}

@@ -1,0 +1,31 @@
+package pgmq
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	transientTries = 6
+	transientPause = 5 * time.Millisecond
+)
+
+// retryTransient repeats op after a deadlock, a serialisation failure or a lock
+// timeout: the server has rolled it back and says to try again.
+func retryTransient(ctx context.Context, op func() error) error {
+	for try := 1; ; try++ {
+		err := op()
+		if err == nil || try == transientTries || classify(err) != faultTransient {
+			return err
+		}
+		pause := transientPause << try
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
+}

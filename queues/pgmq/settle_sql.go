@@ -1,0 +1,240 @@
+package pgmq
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stephost/stephost/queues"
+)
+
+// A settlement statement is a chain of CTEs: `done` takes or changes the rows
+// that still have their lease's epoch, and every other arm joins it, so that
+// nothing is written for a member whose lease is lost. Members are known by
+// their ordinal, from one.
+//
+// Parameters: $1 ids, $2 epochs; unless completing $3 delays in microseconds
+// and $4 records; then for each target, in the order of their names, ordinals,
+// bodies, headers and delays.
+
+// statementKey is everything that the text depends on.
+func statementKey(g group, t tables, f family) string {
+	var key strings.Builder
+	fmt.Fprintf(&key, "%d %s", g.kind, f.send)
+	if f.tasker {
+		key.WriteString(" tasker")
+	}
+	for _, l := range append([]*layout{t.source, t.dead}, t.targets...) {
+		if l != nil {
+			fmt.Fprintf(&key, "\x00%s %t %t %t %t %t", l.queue, l.headers, l.lastRead, l.archive, l.archiveHeaders, l.archiveLastRead)
+		}
+	}
+	return key.String()
+}
+
+func settleArgs(g group, t tables, members []member) []any {
+	ids, epochs := make([]int64, len(members)), make([]int32, len(members))
+	for i, m := range members {
+		ids[i], epochs[i] = m.lease.ID, int32(m.lease.Epoch)
+	}
+	args := []any{ids, epochs}
+	if g.kind != kindComplete {
+		delays, records := make([]int64, len(members)), make([]string, len(members))
+		for i, m := range members {
+			delays[i], records[i] = m.delay, m.record
+		}
+		args = append(args, delays, records)
+	}
+	byQueue := make(map[string]*outgoing, len(t.targets))
+	for _, target := range t.targets {
+		byQueue[target.queue] = &outgoing{}
+	}
+	for i, m := range members {
+		for _, out := range m.send {
+			byQueue[out.Queue].add(int64(i+1), out)
+		}
+	}
+	for _, target := range t.targets {
+		args = append(args, byQueue[target.queue].args()...)
+	}
+	return args
+}
+
+// outgoing is what a statement sends to one queue, as columns.
+type outgoing struct {
+	ords    []int64
+	bodies  []*string
+	headers []*string
+	delays  []int64
+}
+
+func (o *outgoing) add(ord int64, out queues.Outgoing) {
+	o.ords = append(o.ords, ord)
+	o.bodies = append(o.bodies, textOrNull(out.Body))
+	o.headers = append(o.headers, textOrNull(out.Headers))
+	o.delays = append(o.delays, max(0, out.Delay.Microseconds()))
+}
+
+func (o *outgoing) args() []any { return []any{o.ords, o.bodies, o.headers, o.delays} }
+
+func textOrNull(b []byte) *string {
+	if b == nil {
+		return nil
+	}
+	s := string(b)
+	return &s
+}
+
+func (b *Broker) settleSQL(g group, t tables, f family) string {
+	next := 5
+	var arms []string
+	switch g.kind {
+	case kindComplete:
+		next = 3
+		arms = b.completeArms(t.source)
+	case kindRetry, kindRelease:
+		arms = giveBackArms(t.source)
+	case kindDead:
+		arms = deadArms(t.source, t.dead)
+	}
+	var calls []string
+	for i, target := range t.targets {
+		more, called := sendArms(i, next, target, f, b.opts.NamespaceOf(target.queue))
+		arms, calls = append(arms, more...), append(calls, called...)
+		next += 4
+	}
+	if g.kind == kindRelease {
+		arms = append(arms, releaseNotice(t.source, f, b.opts.NamespaceOf(t.source.queue)))
+		calls = append(calls, "notice")
+	}
+	// A SELECT arm runs only when something reads it.
+	where := ""
+	for i, call := range calls {
+		if i == 0 {
+			where = " WHERE "
+		} else {
+			where += " AND "
+		}
+		where += "(SELECT count(*) FROM " + call + ") >= 0"
+	}
+	return "WITH " + strings.Join(arms, ",\n") + "\nSELECT ord FROM done" + where
+}
+
+func matching(parameters, columns string) string {
+	return `unnest(` + parameters + `) WITH ORDINALITY AS b(` + columns + `, ord)
+	WHERE m.msg_id = b.id AND m.read_ct = b.epoch`
+}
+
+// completeArms delete the rows and keep them in the archive.
+func (b *Broker) completeArms(l *layout) []string {
+	returning := "b.ord, m.msg_id, m.enqueued_at"
+	archive := b.opts.OnComplete == Archive
+	columns := "msg_id, enqueued_at, read_ct, vt, message"
+	if archive {
+		returning += ", m.read_ct, m.vt, m.message"
+		if l.headers && l.archiveHeaders {
+			returning += ", m.headers"
+			columns += ", headers"
+		}
+		if l.lastRead && l.archiveLastRead {
+			returning += ", m.last_read_at"
+			columns += ", last_read_at"
+		}
+	}
+	arms := []string{`done AS (
+	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[]", "id, epoch") + `
+	RETURNING ` + returning + `)`}
+	if archive {
+		arms = append(arms, `kept AS (
+	INSERT INTO `+l.a+` (`+columns+`) SELECT `+columns+` FROM done)`)
+	}
+	return append(arms, forgetArm(l)...)
+}
+
+func forgetArm(l *layout) []string {
+	if l.headers {
+		return nil
+	}
+	return []string{`forgotten AS (
+	DELETE FROM ` + bookkeepingTable + ` AS k USING done
+	WHERE k.queue = ` + quote(l.key) + ` AND k.msg_id = done.msg_id AND k.enqueued_at = done.enqueued_at)`}
+}
+
+// giveBackArms make the rows visible again, now or later, with their
+// bookkeeping and a new epoch.
+func giveBackArms(l *layout) []string {
+	set := ""
+	if l.headers {
+		set = ", headers = " + withRecord("m.headers", "b.record::jsonb")
+	}
+	arms := []string{`done AS (
+	UPDATE ` + l.q + ` AS m
+	SET vt = statement_timestamp() + b.delay * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
+	FROM ` + matching("$1::bigint[], $2::int[], $3::bigint[], $4::text[]", "id, epoch, delay, record") + `
+	RETURNING b.ord, m.msg_id, m.enqueued_at, b.record)`}
+	if l.headers {
+		return arms
+	}
+	return append(arms, `noted AS (
+	INSERT INTO `+bookkeepingTable+` (queue, msg_id, enqueued_at, record)
+	SELECT `+quote(l.key)+`, msg_id, enqueued_at, record::jsonb FROM done
+	ON CONFLICT (queue, msg_id, enqueued_at) DO UPDATE SET record = EXCLUDED.record)`)
+}
+
+// deadArms move the rows. $3 is of no use to them and is named so that it has a
+// type.
+func deadArms(l, dead *layout) []string {
+	headers := "NULL::jsonb"
+	if l.headers {
+		headers = "m.headers"
+	}
+	arms := []string{`done AS (
+	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::bigint[], $4::text[]", "id, epoch, delay, record") + `
+	RETURNING b.ord, m.msg_id, m.enqueued_at, m.message, ` + headers + ` AS headers,
+		jsonb_build_object('origin', jsonb_build_object('queue', ` + quote(l.queue) + `, 'msg_id', m.msg_id, 'enqueued_at', m.enqueued_at))
+		|| b.record::jsonb
+		|| jsonb_build_object('dead', coalesce(b.record::jsonb -> 'dead', '{}') || jsonb_build_object('at', statement_timestamp())) AS record)`}
+	arms = append(arms, forgetArm(l)...)
+	if dead.headers {
+		return append(arms, `moved AS (
+	INSERT INTO `+dead.q+` (vt, message, headers)
+	SELECT statement_timestamp(), message, `+withRecord("headers", "record")+` FROM done ORDER BY ord)`)
+	}
+	// Identities are drawn in the order of the rows, which pairs them up again.
+	return append(arms, `moved AS (
+	INSERT INTO `+dead.q+` (vt, message)
+	SELECT statement_timestamp(), message FROM done ORDER BY ord
+	RETURNING msg_id, enqueued_at)`,
+		`noted AS (
+	INSERT INTO `+bookkeepingTable+` (queue, msg_id, enqueued_at, record)
+	SELECT `+quote(dead.key)+`, n.msg_id, n.enqueued_at, o.record
+	FROM (SELECT msg_id, enqueued_at, row_number() OVER (ORDER BY msg_id) AS place FROM moved) n
+	JOIN (SELECT record, row_number() OVER (ORDER BY ord) AS place FROM done) o USING (place))`)
+}
+
+// sendArms send to one target. called are the arms that run only when read.
+func sendArms(i, parameter int, l *layout, f family, namespace string) (arms, called []string) {
+	columns, values, where := "vt, message", "statement_timestamp() + o.delay * interval '1 microsecond', o.body::jsonb", ""
+	if l.headers {
+		columns, values = columns+", headers", values+", o.headers::jsonb"
+	}
+	from := fmt.Sprintf(`unnest($%d::bigint[], $%d::text[], $%d::text[], $%d::bigint[]) WITH ORDINALITY AS o(ord, body, headers, delay, place)
+	JOIN done USING (ord)`, parameter, parameter+1, parameter+2, parameter+3)
+	if f.send != "" {
+		// tasker's function takes whole seconds and no headers.
+		plain := "(o.headers IS NULL AND o.delay % 1000000 = 0)"
+		name := fmt.Sprintf("sent%d", i)
+		arms = append(arms, name+` AS MATERIALIZED (
+	SELECT `+f.send+`(`+quote(l.queue)+`::text, o.body::jsonb, (o.delay / 1000000)::int) FROM `+from+` WHERE `+plain+`)`)
+		called = append(called, name)
+		where = " WHERE NOT " + plain
+	}
+	name := fmt.Sprintf("inserted%d", i)
+	insert := name + ` AS (
+	INSERT INTO ` + l.q + ` (` + columns + `) SELECT ` + values + ` FROM ` + from + where + ` ORDER BY o.place`
+	if !f.tasker {
+		return append(arms, insert+")"), called
+	}
+	notice := fmt.Sprintf("told%d", i)
+	return append(arms, insert+" RETURNING msg_id, vt)", notice+` AS MATERIALIZED (
+	SELECT `+taskerNotice(l, namespace, "msg_id", "greatest(0, extract(epoch FROM vt - statement_timestamp()))")+` FROM `+name+`)`), append(called, notice)
+}
