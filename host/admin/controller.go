@@ -1,0 +1,39 @@
+package admin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stephost/stephost/eventsystem"
+)
+
+// Controller is the host as this endpoint sees it. All methods are called
+// concurrently and must return when ctx ends.
+type Controller interface {
+	// Status is a snapshot of the whole host.
+	Status(ctx context.Context) Status
+	// Live returns one line for each loop that does not progress, with its
+	// name; nothing when all do. It must not wait for what may be stuck.
+	Live(ctx context.Context) []string
+	// Ready returns one line for each reason why the host cannot work steps:
+	// the database, the listener where the mode needs it, no ready plugin, a
+	// drain.
+	Ready(ctx context.Context) []string
+	// SetMode switches the deployment mode and returns once the switch is done
+	// or has failed and the old mode is in force. An illegal transition is an
+	// ErrConflict.
+	SetMode(ctx context.Context, mode eventsystem.Mode) error
+	// SetPaused stops a namespace from claiming, or lets it claim again. It is
+	// an ErrNotFound when there is no such namespace.
+	SetPaused(ctx context.Context, namespace string, paused bool) error
+}
+
+// Errors that a Controller wraps to choose how a request fails. Any other
+// error is a failure of the host.
+var (
+	// ErrNotFound: what the request names does not exist. HTTP 404.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the host cannot do that in its state or configuration. HTTP
+	// 409.
+	ErrConflict = errors.New("not possible now")
+)
