@@ -107,13 +107,15 @@ func (s *settling) unique(members []member) []member {
 		}
 		return compare(int64(x.lease.Epoch), int64(y.lease.Epoch))
 	})
-	return slices.CompactFunc(members, func(first, again member) bool {
-		if first.lease != again.lease {
-			return false
+	kept := members[:0]
+	for _, m := range members {
+		if n := len(kept); n > 0 && kept[n-1].lease == m.lease {
+			s.results[m.at].Status = queues.LeaseLost
+			continue
 		}
-		s.results[again.at].Status = queues.LeaseLost
-		return true
-	})
+		kept = append(kept, m)
+	}
+	return kept
 }
 
 func describeMember(settlement queues.Settlement) (g group, m member, err error) {

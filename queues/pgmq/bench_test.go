@@ -1,0 +1,75 @@
+package pgmq
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
+)
+
+// BenchmarkClaimSettle drains a queue with a claimer and two settlers, each
+// message with a result. One operation is one message.
+func BenchmarkClaimSettle(b *testing.B) {
+	for _, size := range []int{1, 100, 500} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) { drain(b, size) })
+	}
+}
+
+func drain(b *testing.B, size int) {
+	dsn := pgmqtest.New(b, pgmqtest.V1_10)
+	broker, err := Open(b.Context(), Options{DSN: dsn})
+	require.NoError(b, err)
+	defer broker.Close()
+	for _, queue := range []string{"orders", "results"} {
+		_, err := broker.CreateQueue(b.Context(), queue)
+		require.NoError(b, err)
+	}
+	db, err := pgx.Connect(b.Context(), dsn)
+	require.NoError(b, err)
+	defer func() { _ = db.Close(b.Context()) }()
+	_, err = db.Exec(b.Context(), `INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp(), jsonb_build_object('order', i, 'amount', 12.5) FROM generate_series(1, $1::int) i`, b.N)
+	require.NoError(b, err)
+	_, err = db.Exec(b.Context(), `DROP TRIGGER trigger_notify_queue_insert_listeners ON pgmq.q_results`)
+	require.NoError(b, err)
+	body := []byte(`{"status": "completed", "success": true, "result": {"id": 1}}`)
+
+	claimed := make(chan []queues.Delivery, 4)
+	done := make(chan int)
+	for range 2 {
+		go func() {
+			n := 0
+			for batch := range claimed {
+				settlements := make([]queues.Settlement, len(batch))
+				for i, d := range batch {
+					settlements[i] = queues.Settlement{Lease: d.Lease, Action: queues.Complete{Send: []queues.Outgoing{{Queue: "results", Body: body}}}}
+				}
+				for _, result := range broker.Settle(b.Context(), "orders", settlements) {
+					if result.Status == queues.Settled {
+						n++
+					}
+				}
+			}
+			done <- n
+		}()
+	}
+	b.ResetTimer()
+	start := time.Now()
+	for left := b.N; left > 0; {
+		batch, err := broker.Claim(b.Context(), queues.ClaimRequest{Queue: "orders", Limit: size, Lease: time.Minute})
+		if err != nil || len(batch) == 0 {
+			b.Errorf("claimed %d, %v", len(batch), err)
+			break
+		}
+		left -= len(batch)
+		claimed <- batch
+	}
+	close(claimed)
+	settled := <-done + <-done
+	b.ReportMetric(float64(settled)/time.Since(start).Seconds(), "messages/s")
+	require.Equal(b, b.N, settled)
+}
