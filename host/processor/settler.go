@@ -104,11 +104,9 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	gone, ok := l.acknowledge(batch, settlements, results)
 	l.mu.Lock()
 	l.metrics.settling.Set(float64(len(l.pending)))
-	hungry := l.hunger.hungry(l.opts.Now())
 	l.mu.Unlock()
-	if hungry {
-		poke(l.wake)
-	}
+	// The lane may have a message to wait for now.
+	poke(l.wake)
 	l.report(gone)
 	return ok
 }
@@ -162,8 +160,11 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 			delete(l.byMessage, g.lease.ID)
 		}
 		l.status.counts[g.outcome]++
-		if retry, is := g.action.(queues.Retry); is && g.outcome != OutcomeLeaseLost {
-			l.hunger.dueIn(now, retry.Delay)
+		switch action := g.action.(type) {
+		case queues.Retry:
+			l.hunger.dueIn(now, action.Delay)
+		case queues.Release:
+			l.hunger.dueIn(now, 0)
 		}
 	}
 	if len(gone) > 0 {
