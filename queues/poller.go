@@ -243,10 +243,10 @@ func (p *FallbackPoller) noteQueues(states []QueueState, missing []string, now t
 	p.mu.Lock()
 	var updates []ConfigUpdate
 	for _, state := range states {
-		if state.Err != nil {
-			continue
-		}
 		before, known := p.states[state.Queue]
+		if state.Err != nil {
+			state.Missing = before.Missing // a fault says nothing about that
+		}
 		if state.Missing && !before.Missing {
 			updates = append(updates, ConfigUpdate{Type: QueueRemoved, Queue: state.Queue, At: now})
 		}
