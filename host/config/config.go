@@ -25,6 +25,10 @@ type Config struct {
 	// Plugins and Namespaces are in the order of the file.
 	Plugins    []Plugin
 	Namespaces []Namespace
+
+	// Files are the sources, by name, for Print. They are there also when the
+	// file has errors.
+	Files map[string]*hcl.File
 }
 
 // Host describes the process.
@@ -113,8 +117,10 @@ type Plugin struct {
 	Body        hcl.Body
 	EvalContext *hcl.EvalContext
 	// DeclRange is where the block starts, for diagnostics of later phases;
-	// CommandRange is where the command is written.
+	// ConfigRange is the header of the config block and CommandRange where the
+	// command is written.
 	DeclRange    hcl.Range
+	ConfigRange  hcl.Range
 	CommandRange hcl.Range
 }
 
@@ -160,10 +166,3 @@ type Retry struct {
 	Max           time.Duration
 	Jitter        float64 // 0 to 1: the share of the delay that is random
 }
-
-// Secret is text that must not be shown: it prints as "(redacted)" in every
-// format, also in JSON. Reveal returns it.
-type Secret string
-
-// Reveal returns the text itself.
-func (s Secret) Reveal() string { return string(s) }
