@@ -53,7 +53,8 @@ func (a *announcer) resolve(ctx context.Context, b *Broker) error {
 		rows, err := b.work.Query(ctx, `
 			SELECT n.nspname::text, p.proname::text
 			FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-			WHERE p.proname = 'pgmq_send_with_notify' AND p.proargtypes::oid[] = ARRAY['text'::regtype::oid, 'jsonb'::regtype::oid, 'int'::regtype::oid]
+			WHERE p.proname = 'pgmq_send_with_notify' AND p.pronargs = 3
+			  AND p.proargtypes[0] = 'text'::regtype AND p.proargtypes[1] = 'jsonb'::regtype AND p.proargtypes[2] = 'int'::regtype
 			ORDER BY n.nspname = 'tasker' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1`)
 		if err != nil {
 			return fmt.Errorf("look for tasker's send function: %w", err)

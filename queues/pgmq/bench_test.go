@@ -16,12 +16,11 @@ import (
 // message with a result. One operation is one message.
 func BenchmarkClaimSettle(b *testing.B) {
 	for _, size := range []int{1, 100, 500} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) { drain(b, size) })
+		b.Run(fmt.Sprint(size), func(b *testing.B) { drain(b, pgmqtest.New(b, pgmqtest.V1_10), size) })
 	}
 }
 
-func drain(b *testing.B, size int) {
-	dsn := pgmqtest.New(b, pgmqtest.V1_10)
+func drain(b *testing.B, dsn string, size int) {
 	broker, err := Open(b.Context(), Options{DSN: dsn})
 	require.NoError(b, err)
 	defer broker.Close()

@@ -132,5 +132,7 @@ func connectError(config *pgx.ConnConfig, err error) error {
 	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
 		cause = next
 	}
-	return fmt.Errorf("connect to %s: %w", where, cause)
+	// With several addresses there is one line for each attempt.
+	text, _, _ := strings.Cut(cause.Error(), "\n")
+	return fmt.Errorf("connect to %s: %s", where, text)
 }

@@ -80,7 +80,7 @@ func (r *router) events(n *pgconn.Notification) []queues.Event {
 	if names, ok := r.byChannel[n.Channel]; ok {
 		return ready(names, queues.Event{Count: 1, ReceivedAt: now})
 	}
-	if n.PID == r.last.PID && n.Payload == r.last.Payload && n.Channel != r.last.Channel {
+	if r.last.Channel != "" && n.PID == r.last.PID && n.Payload == r.last.Payload && n.Channel != r.last.Channel {
 		r.last = pgconn.Notification{}
 		return nil
 	}

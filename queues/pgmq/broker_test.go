@@ -1,0 +1,174 @@
+package pgmq
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
+)
+
+func TestOpenNeverPrintsThePassword(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := closed.Addr().String()
+	require.NoError(t, closed.Close())
+	for name, dsn := range map[string]string{
+		"unreachable":          "postgres://me:sesame@" + address + "/db?sslmode=disable",
+		"not encoded":          "postgres://me:ses#ame@localhost/db",
+		"percent":              "postgres://me:sesame%zz@localhost/db",
+		"slash":                "postgres://me:ses/ame@localhost:x/db",
+		"keywords":             "host=localhost password='sesame",
+		"no URL":               "me:sesame@localhost",
+		"bad sslmode":          "postgres://me:sesame@localhost/db?sslmode=sesame",
+		"bad tcp_user_timeout": "postgres://me:sesame@localhost/db?tcp_user_timeout=sesame",
+		"bad exec mode":        "postgres://me:sesame@localhost/db?default_query_exec_mode=sesame",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Open(t.Context(), Options{DSN: dsn, ConnectTimeout: 5 * time.Second})
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "ame")
+			require.NotContains(t, err.Error(), "ses")
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestOpenGivesUpOnASilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	_, err = Open(t.Context(), Options{DSN: "postgres://me@" + silent.Addr().String() + "/db?sslmode=disable", ConnectTimeout: 100 * time.Millisecond})
+	require.ErrorContains(t, err, "no answer in time")
+}
+
+func TestOpenChecksOptions(t *testing.T) {
+	t.Parallel()
+	for _, opts := range []Options{
+		{},
+		{DSN: "x", MaxConnections: 2},
+		{DSN: "x", OnComplete: "burn"},
+		{DSN: "x", Notifications: "pigeon"},
+		{DSN: "postgres://localhost/db", ListenDSN: "postgres://%"},
+	} {
+		_, err := Open(t.Context(), opts)
+		require.Error(t, err)
+	}
+}
+
+func TestServersThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, checkServer(140000, false))
+	require.ErrorContains(t, checkServer(130012, false), "PostgreSQL 13; stephost needs 14")
+	require.ErrorContains(t, checkServer(170000, true), "read-only standby")
+}
+
+// Poolers between host and server need pgx's other modes.
+func TestEveryExecMode(t *testing.T) {
+	t.Parallel()
+	dsn := pgmqtest.New(t, pgmqtest.Upgraded)
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		b := open(t, withParameter(t, dsn, "default_query_exec_mode", mode))
+		queue := "orders_" + mode
+		b.create(queue)
+		b.send(queue, `{"a": "\\ ' \u00e9"}`, `2`)
+		claimed := b.claim(queue, 2)
+		require.Equal(t, []string{`{"a": "\\ ' é"}`, `2`}, bodies(claimed), mode)
+		statuses, err := b.Extend(t.Context(), queue, []queues.Lease{claimed[0].Lease, {Queue: queue, ID: 99}}, time.Minute)
+		require.NoError(t, err, mode)
+		require.Equal(t, []queues.ExtendStatus{queues.Extended, queues.ExtendLost}, statuses, mode)
+		b.mustEnd(claimed[0].Lease, queues.Retry{Record: queues.Record{Failures: 2}})
+		again := b.claimOne(queue)
+		require.Equal(t, 2, again.Record.Failures, mode)
+		out := sends(queue, `3`)
+		out[0].Headers, out[0].Delay = []byte(`{"h": 1}`), time.Hour
+		b.mustEnd(again.Lease, queues.Complete{Send: append(out, queues.Outgoing{Queue: queue, Body: []byte(`4`)})})
+		b.mustEnd(claimed[1].Lease, queues.DeadLetter{Queue: queue + "_dead", Record: again.Record})
+		states, err := b.Probe(t.Context(), []string{queue})
+		require.NoError(t, err, mode)
+		require.True(t, states[0].Visible, mode)
+		replayed, err := b.DeadReplay(t.Context(), queue+"_dead", []int64{1})
+		require.NoError(t, err, mode)
+		require.Equal(t, []int64{1}, replayed)
+		peeked, err := b.Peek(t.Context(), queue, 10)
+		require.NoError(t, err, mode)
+		require.Len(t, peeked, 3, mode)
+	}
+}
+
+func withParameter(t *testing.T, dsn, name, value string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(dsn)
+	require.NoError(t, err)
+	_ = config
+	separator := "?"
+	for _, c := range dsn {
+		if c == '?' {
+			separator = "&"
+		}
+	}
+	return dsn + separator + name + "=" + value
+}
+
+func TestPingAndIncarnation(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	require.NoError(t, b.Ping(t.Context()))
+	var started time.Time
+	require.NoError(t, b.db.QueryRow(t.Context(), "SELECT pg_postmaster_start_time()").Scan(&started))
+	require.Equal(t, uint64(started.UnixMicro()), b.Incarnation())
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, b.Ping(ended))
+}
+
+func TestExistsForgetsAfterAWhile(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	var now time.Time
+	b.existence.now = func() time.Time { return now }
+	exists := func() bool {
+		ok, err := b.Exists(t.Context(), "orders")
+		require.NoError(t, err)
+		return ok
+	}
+	require.False(t, exists())
+	b.exec(`SELECT pgmq.create('orders')`)
+	require.False(t, exists())
+	now = now.Add(existsFor)
+	require.True(t, exists())
+	dropped, err := b.DropQueue(t.Context(), "orders")
+	require.NoError(t, err)
+	require.True(t, dropped)
+	require.False(t, exists(), "what this broker drops it knows at once")
+}
+
+func TestMissingGrantIsNamed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	b.exec(`DO $$ BEGIN CREATE ROLE stephost_test_poor LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
+	b.exec(`GRANT USAGE ON SCHEMA pgmq TO stephost_test_poor; GRANT SELECT ON pgmq.q_orders TO stephost_test_poor`)
+	config, err := pgx.ParseConfig(b.dsn)
+	require.NoError(t, err)
+	poor := open(t, "host="+config.Host+" port="+strconv.Itoa(int(config.Port))+" dbname="+config.Database+" user=stephost_test_poor")
+	_, err = poor.Claim(t.Context(), queues.ClaimRequest{Queue: "orders", Limit: 1, Lease: time.Minute})
+	var denied *PermissionError
+	require.ErrorAs(t, err, &denied)
+	require.Equal(t, `GRANT SELECT, INSERT, UPDATE, DELETE ON pgmq.q_orders TO "stephost_test_poor"`, denied.Grant)
+	states, err := poor.Probe(t.Context(), []string{"orders"})
+	require.NoError(t, err)
+	require.NoError(t, states[0].Err)
+	result := poor.end(queues.Lease{Queue: "orders", ID: 1, Epoch: 1}, queues.Complete{})
+	require.Equal(t, queues.SettleUnknown, result.Status, "an operator can mend it")
+	require.ErrorAs(t, result.Err, &denied)
+}
