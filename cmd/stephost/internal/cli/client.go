@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stephost/stephost/host/admin"
+)
+
+// defaultAdmin is where a host listens when no file says otherwise.
+const defaultAdmin = "127.0.0.1:7420"
+
+// adminFlag adds --admin to a command and those below it.
+func (a *app) adminFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.PersistentFlags().StringVar(&a.adminAddr, "admin", "", "admin endpoint of the host (default: STEPHOST_ADMIN, the configuration file, or "+defaultAdmin+")")
+	return cmd
+}
+
+// client finds the host as the root help tells. The file's token is only sent
+// to the file's address.
+func (a *app) client() (*admin.Client, error) {
+	addr, token := a.adminAddr, os.Getenv("STEPHOST_ADMIN_TOKEN")
+	if addr == "" {
+		addr = os.Getenv("STEPHOST_ADMIN")
+	}
+	if addr == "" {
+		addr = defaultAdmin
+		cfg, err := a.lookupConfig()
+		if err != nil {
+			return nil, err
+		}
+		if cfg != nil && cfg.Host.Admin.Listen != "" {
+			addr = cfg.Host.Admin.Listen
+			if token == "" {
+				token = cfg.Host.Admin.Token.Reveal()
+			}
+		}
+	}
+	client, err := admin.NewClient(addr, token)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return client, nil
+}
