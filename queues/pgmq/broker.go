@@ -52,7 +52,7 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 	b := &Broker{opts: opts}
 	b.floors.now = time.Now
 	b.existence.now = time.Now
-	if _, err := parseDSN(opts.ListenDSN, opts, "listen"); err != nil {
+	if _, err := parseDSN(opts.ListenDSN, opts, listening); err != nil {
 		return nil, fmt.Errorf("listen_dsn: %w", err)
 	}
 	if err := b.openPools(ctx); err != nil {
@@ -72,12 +72,12 @@ func (b *Broker) openPools(ctx context.Context) error {
 	settle := max(1, b.opts.MaxConnections*3/8)
 	for _, p := range []struct {
 		pool **pgxpool.Pool
-		role string
+		role role
 		size int
 	}{
-		{&b.work, "claim", b.opts.MaxConnections - settle - 1},
-		{&b.settle, "settle", settle},
-		{&b.beat, "heartbeat", 1},
+		{&b.work, claims, b.opts.MaxConnections - settle - 1},
+		{&b.settle, settlements, settle},
+		{&b.beat, heartbeats, 1},
 	} {
 		pool, err := b.newPool(ctx, p.role, p.size)
 		if err != nil {

@@ -24,7 +24,9 @@ const asyncCommit = `(SELECT set_config('synchronous_commit', 'off', true)) IS N
 // every claim would walk past all delayed messages. The ids go through an array
 // because the planner takes it for a few rows and uses the primary key whatever
 // it knows about the table. A body is turned into text once, and only when it
-// is stored in less than the limit: a giant is never read.
+// is stored in less than the limit: a giant is never read. The OFFSETs keep the
+// steps apart, so that a text which turns out too long is dropped row by row,
+// before a join could collect hundreds of them.
 //
 // Parameters: lease in microseconds, body limit, then limit and floor, or id.
 func claimSQL(l *layout, one bool) string {
@@ -49,14 +51,13 @@ func claimSQL(l *layout, one bool) string {
 		SET vt = statement_timestamp() + $1::bigint * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
 		WHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked))
 		RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.message` + columns + `
-	), texts AS MATERIALIZED (
-		SELECT c.msg_id, c.read_ct, c.enqueued_at, pg_column_size(c.message) AS stored, ` + record + ` AS record,
-		       CASE WHEN pg_column_size(c.message) <= $2::bigint THEN c.message::text END AS body
-		FROM claimed c` + join + `
 	)
-	SELECT t.msg_id, t.read_ct, t.enqueued_at, p.vt, statement_timestamp(), t.stored, t.record,
-	       CASE WHEN octet_length(t.body) <= $2::bigint THEN t.body END
-	FROM texts t JOIN picked p USING (msg_id)`
+	SELECT d.msg_id, d.read_ct, d.enqueued_at, p.vt, statement_timestamp(), d.stored, d.record, d.body
+	FROM (SELECT t.msg_id, t.read_ct, t.enqueued_at, t.stored, t.record, CASE WHEN octet_length(t.body_text) <= $2::bigint THEN t.body_text END AS body
+	      FROM (SELECT c.msg_id, c.read_ct, c.enqueued_at, pg_column_size(c.message) AS stored, ` + record + ` AS record,
+	                   CASE WHEN pg_column_size(c.message) <= $2::bigint THEN c.message::text END AS body_text
+	            FROM claimed c` + join + ` OFFSET 0) t OFFSET 0) d
+	JOIN picked p USING (msg_id)`
 }
 
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

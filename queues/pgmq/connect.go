@@ -23,16 +23,30 @@ const (
 	cancelGrace = time.Second
 )
 
+// role is what a pool is for. Its lock timeout bounds how long one locked table
+// can keep a connection from the other queues.
+type role struct {
+	name        string
+	lockTimeout time.Duration
+}
+
+var (
+	claims      = role{"claim", 2 * time.Second}
+	settlements = role{"settle", 2 * time.Second}
+	heartbeats  = role{"heartbeat", 500 * time.Millisecond}
+	listening   = role{"listen", 2 * time.Second}
+)
+
 // parseDSN never repeats any part of the DSN: in a malformed one, anything may
 // be the password.
-func parseDSN(dsn string, opts Options, role string) (*pgxpool.Config, error) {
+func parseDSN(dsn string, opts Options, r role) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("the DSN cannot be parsed: %s", safeParseError(err))
 	}
 	conn := config.ConnConfig
 	conn.ConnectTimeout = opts.ConnectTimeout
-	name := "stephost " + role
+	name := "stephost " + r.name
 	if given := conn.RuntimeParams["application_name"]; given != "" {
 		name += " " + given
 	}
@@ -58,8 +72,8 @@ func safeParseError(err error) string {
 	return text + "; special characters in a URL's password must be percent-encoded"
 }
 
-func (b *Broker) newPool(ctx context.Context, role string, size int) (*pgxpool.Pool, error) {
-	config, err := parseDSN(b.opts.DSN, b.opts, role)
+func (b *Broker) newPool(ctx context.Context, r role, size int) (*pgxpool.Pool, error) {
+	config, err := parseDSN(b.opts.DSN, b.opts, r)
 	if err != nil {
 		return nil, err
 	}
@@ -75,20 +89,33 @@ func (b *Broker) newPool(ctx context.Context, role string, size int) (*pgxpool.P
 	config.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}
 	}
-	config.AfterConnect = b.afterConnect
+	timeout := ""
+	if sessionIsOurs(config.ConnConfig) {
+		timeout = fmt.Sprintf("%dms", r.lockTimeout.Milliseconds())
+	}
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return b.afterConnect(ctx, conn, timeout) }
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// sessionIsOurs tells whether a setting stays with this host. Behind a
+// transaction pooler it would reach whoever gets the session next; there the
+// DSN says so with its exec mode. What the DSN sets itself is left alone.
+func sessionIsOurs(conn *pgx.ConnConfig) bool {
+	_, given := conn.RuntimeParams["lock_timeout"]
+	return !given && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 }
 
 // afterConnect refuses a server that cannot be worked with and learns its
 // incarnation, on every new connection, since a failover may change both.
-func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn) error {
+func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn, lockTimeout string) error {
 	var (
 		version  int
 		readOnly bool
 		started  time.Time
 	)
-	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time()`).
-		Scan(&version, &readOnly, &started)
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time(),
+		CASE WHEN $1::text <> '' THEN set_config('lock_timeout', $1::text, false) END IS NULL`, lockTimeout).
+		Scan(&version, &readOnly, &started, nil)
 	if err != nil {
 		return fmt.Errorf("ask the server for its version: %w", err)
 	}

@@ -18,7 +18,7 @@
 //   - A member that the database refuses fails alone.
 //   - Claims, settlements and heartbeats have connections of their own, so that
 //     none of them waits for another. LISTEN has one more.
-//   - Nothing is left behind in a session, so that a transaction pooler may
-//     stand between (with default_query_exec_mode in the DSN as it requires).
-//     Only LISTEN needs a direct connection.
+//   - A transaction pooler may stand between, when the DSN has the
+//     default_query_exec_mode that it requires; nothing is then left behind in a
+//     session. Only LISTEN needs a direct connection.
 package pgmq

@@ -79,6 +79,8 @@ func (b *Broker) explain(err error) error {
 			return err
 		}
 		return &PermissionError{Grant: grantFor(pg.Message, b.work.Config().ConnConfig.User), err: err}
+	case "26000", "42P05":
+		return fmt.Errorf("%w: a pooler between here and the server loses prepared statements; add default_query_exec_mode=exec to the DSN", err)
 	case "3F000":
 		if strings.Contains(pg.Message, "pgmq") {
 			return fmt.Errorf("%w (%w)", errNoPGMQ, err)

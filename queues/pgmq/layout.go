@@ -64,6 +64,24 @@ func (c *layoutCache) drop(names ...string) {
 	}
 }
 
+// refresh drops what is known and no longer true: a table may have gained
+// columns, which no statement would notice.
+func (c *layoutCache) refresh(names []string, found map[string]*layout) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		known := c.known[name]
+		if known != nil && (found[name] == nil || known.shape() != found[name].shape()) {
+			delete(c.known, name)
+		}
+	}
+}
+
+// shape is all of a layout that can change.
+func (l *layout) shape() [5]bool {
+	return [...]bool{l.headers, l.lastRead, l.archive, l.archiveHeaders, l.archiveLastRead}
+}
+
 // layoutsOf returns what is known of the queues, and reads the catalog for the
 // rest in one query. A queue that does not exist is absent from the answer.
 func (b *Broker) layoutsOf(ctx context.Context, db querier, names []string) (map[string]*layout, error) {

@@ -29,7 +29,7 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	config, err := parseDSN(b.opts.ListenDSN, b.opts, "listen")
+	config, err := parseDSN(b.opts.ListenDSN, b.opts, listening)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}

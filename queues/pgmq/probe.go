@@ -34,6 +34,7 @@ func (b *Broker) Probe(ctx context.Context, names []string) ([]queues.QueueState
 	if err != nil {
 		return nil, fmt.Errorf("probe queues: %w", b.explain(err))
 	}
+	b.layouts.refresh(names, found)
 	states := make([]queues.QueueState, len(names))
 	var present []int
 	for i, name := range names {

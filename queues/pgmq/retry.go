@@ -9,6 +9,8 @@ import (
 const (
 	transientTries = 6
 	transientPause = 5 * time.Millisecond
+	// Whoever waited for a lock in vain has held a connection long enough.
+	lockTries = 2
 )
 
 // retryTransient repeats op after a deadlock, a serialisation failure or a lock
@@ -17,6 +19,9 @@ func retryTransient(ctx context.Context, op func() error) error {
 	for try := 1; ; try++ {
 		err := op()
 		if err == nil || try == transientTries || classify(err) != faultTransient {
+			return err
+		}
+		if try == lockTries && sqlState(err) == "55P03" {
 			return err
 		}
 		pause := transientPause << try

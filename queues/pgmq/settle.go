@@ -124,7 +124,7 @@ func describeMember(settlement queues.Settlement) (g group, m member, err error)
 	case queues.Complete:
 		g.kind, m.send = kindComplete, action.Send
 	case queues.Retry:
-		g.kind, m.delay = kindRetry, action.Delay.Microseconds()
+		g.kind, m.delay = kindRetry, max(0, action.Delay.Microseconds())
 		m.record, err = encodeRecord(action.Record)
 	case queues.Release:
 		g.kind = kindRelease

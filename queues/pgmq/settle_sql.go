@@ -25,7 +25,7 @@ func statementKey(g group, t tables, f family) string {
 	}
 	for _, l := range append([]*layout{t.source, t.dead}, t.targets...) {
 		if l != nil {
-			fmt.Fprintf(&key, "\x00%s %t %t %t %t %t", l.queue, l.headers, l.lastRead, l.archive, l.archiveHeaders, l.archiveLastRead)
+			fmt.Fprintf(&key, "\x00%s %v", l.queue, l.shape())
 		}
 	}
 	return key.String()
