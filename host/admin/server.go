@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -45,8 +46,8 @@ type Server struct {
 	tokenHash [sha256.Size]byte
 	http      *http.Server
 
-	listener net.Listener
-	serving  sync.WaitGroup
+	bound   atomic.Pointer[string] // host:port
+	serving sync.WaitGroup
 }
 
 // New checks the options. It returns an InsecureListenError when the address
@@ -76,12 +77,13 @@ func (s *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("listen for admin requests on %s: %w", s.opts.Listen, err)
 	}
 	// "localhost" is whatever the machine's resolver makes of it.
-	bound, ok := listener.Addr().(*net.TCPAddr)
-	if s.opts.Token == "" && (!ok || !bound.IP.IsLoopback()) {
+	addr, ok := listener.Addr().(*net.TCPAddr)
+	if s.opts.Token == "" && (!ok || !addr.IP.IsLoopback()) {
 		_ = listener.Close()
 		return &InsecureListenError{Listen: listener.Addr().String()}
 	}
-	s.listener = listener
+	text := listener.Addr().String()
+	s.bound.Store(&text)
 	s.serving.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.opts.Logger.Error("admin endpoint stopped", "error", err)
@@ -90,12 +92,13 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Addr is the bound address as host:port, or "" before Start.
+// Addr is the bound address as host:port, or "" before Start. It may be called
+// at any time.
 func (s *Server) Addr() string {
-	if s.listener == nil {
-		return ""
+	if text := s.bound.Load(); text != nil {
+		return *text
 	}
-	return s.listener.Addr().String()
+	return ""
 }
 
 // Shutdown lets running requests finish until ctx ends, cuts off the rest and
