@@ -4,12 +4,15 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/internal/devpg"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
 )
@@ -107,14 +110,10 @@ func TestEveryExecMode(t *testing.T) {
 
 func withParameter(t *testing.T, dsn, name, value string) string {
 	t.Helper()
-	config, err := pgx.ParseConfig(dsn)
-	require.NoError(t, err)
-	_ = config
+	require.Contains(t, dsn, "://")
 	separator := "?"
-	for _, c := range dsn {
-		if c == '?' {
-			separator = "&"
-		}
+	if strings.Contains(dsn, "?") {
+		separator = "&"
 	}
 	return dsn + separator + name + "=" + value
 }
@@ -171,4 +170,90 @@ func TestMissingGrantIsNamed(t *testing.T) {
 	result := poor.end(queues.Lease{Queue: "orders", ID: 1, Epoch: 1}, queues.Complete{})
 	require.Equal(t, queues.SettleUnknown, result.Status, "an operator can mend it")
 	require.ErrorAs(t, result.Err, &denied)
+}
+
+func TestRestartChangesTheIncarnation(t *testing.T) {
+	t.Parallel()
+	cluster, err := devpg.Start(t.Context(), devpg.Options{Ephemeral: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.Background())) })
+	db, err := pgx.Connect(t.Context(), cluster.DSN("postgres"))
+	require.NoError(t, err)
+	require.NoError(t, pgmqtest.Install(t.Context(), db, pgmqtest.V1_10))
+	require.NoError(t, db.Close(t.Context()))
+
+	b := open(t, cluster.DSN("postgres"))
+	b.create("orders")
+	b.send("orders", `{}`)
+	d := b.claimOne("orders")
+	before := b.Incarnation()
+	require.NoError(t, cluster.Restart(t.Context()))
+	require.Eventually(t, func() bool { return b.Ping(t.Context()) == nil }, patience, 10*time.Millisecond)
+	require.Greater(t, b.Incarnation(), before)
+	require.Eventually(t, func() bool {
+		statuses, err := b.Extend(t.Context(), "orders", []queues.Lease{d.Lease}, time.Minute)
+		return err == nil && statuses[0] == queues.Extended
+	}, patience, 10*time.Millisecond)
+	b.mustEnd(d.Lease, queues.Complete{})
+}
+
+func TestALockedTableHoldsNoConnectionForLong(t *testing.T) {
+	t.Parallel()
+	dsn := withParameter(t, pgmqtest.New(t, pgmqtest.V1_10), "lock_timeout", "50ms")
+	b := open(t, dsn)
+	b.create("orders")
+	b.send("orders", `{}`)
+	d := b.claimOne("orders")
+	b.exec("BEGIN")
+	b.exec("LOCK TABLE pgmq.q_orders IN ACCESS EXCLUSIVE MODE")
+	result := b.end(d.Lease, queues.Complete{})
+	require.Equal(t, queues.SettleUnknown, result.Status)
+	require.ErrorContains(t, result.Err, "55P03")
+	_, err := b.Claim(t.Context(), queues.ClaimRequest{Queue: "orders", Limit: 1, Lease: time.Minute})
+	require.ErrorContains(t, err, "55P03")
+	_, err = b.Extend(t.Context(), "orders", []queues.Lease{d.Lease}, time.Minute)
+	require.ErrorContains(t, err, "55P03")
+	b.exec("ROLLBACK")
+	b.mustEnd(d.Lease, queues.Complete{})
+}
+
+func TestEveryPoolHasALockTimeout(t *testing.T) {
+	t.Parallel()
+	dsn := pgmqtest.New(t, pgmqtest.V1_10)
+	b := open(t, dsn)
+	for want, pool := range map[string]*pgxpool.Pool{"2s": b.work, "500ms": b.beat} {
+		var got string
+		require.NoError(t, pool.QueryRow(t.Context(), "SHOW lock_timeout").Scan(&got))
+		require.Equal(t, want, got)
+	}
+	pooled := open(t, withParameter(t, dsn, "default_query_exec_mode", "exec"))
+	var got string
+	require.NoError(t, pooled.work.QueryRow(t.Context(), "SHOW lock_timeout").Scan(&got))
+	require.Equal(t, "0", got, "a transaction pooler would hand the session to someone else")
+}
+
+// pgmq may be upgraded under a running host.
+func TestProbeNoticesNewColumns(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_4)
+	b.create("orders")
+	b.send("orders", `{}`)
+	d := b.claimOne("orders")
+	b.exec(`ALTER TABLE pgmq.q_orders ADD COLUMN headers jsonb; ALTER TABLE pgmq.a_orders ADD COLUMN headers jsonb`)
+	_, err := b.Probe(t.Context(), []string{"orders"})
+	require.NoError(t, err)
+	b.mustEnd(d.Lease, queues.Retry{Record: queues.Record{Failures: 1}})
+	require.Equal(t, 1, b.count(`pgmq.q_orders WHERE headers #>> '{stephost,failures}' = '1'`))
+}
+
+// A column that is gone is noticed by the statement that names it.
+func TestStatementsNoticeDroppedColumns(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	b.send("orders", `{}`)
+	d := b.claimOne("orders")
+	b.exec(`ALTER TABLE pgmq.q_orders DROP COLUMN headers, DROP COLUMN last_read_at`)
+	b.mustEnd(d.Lease, queues.Retry{Record: queues.Record{Failures: 1}})
+	require.Equal(t, 1, b.claimOne("orders").Record.Failures)
 }
