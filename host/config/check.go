@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -77,13 +79,13 @@ func (r *reading) checkBinary(p *Plugin) {
 	info, err := os.Stat(p.Command)
 	switch {
 	case os.IsNotExist(err):
-		r.fail(p.CommandRange, "Plugin binary not found", fmt.Sprintf("There is no file %s. If it is one of the examples, build it: make build.", p.Command))
+		r.fail(p.CommandRange, "Plugin binary not found", fmt.Sprintf("There is no file %s. If it is one of the examples, build it: make build.", r.quote(&p.Command)))
 	case err != nil:
-		r.fail(p.CommandRange, "Plugin binary not found", sentence(err.Error()))
+		r.fail(p.CommandRange, "Plugin binary not found", fmt.Sprintf("Looking for %s failed: %v.", r.quote(&p.Command), rootCause(err)))
 	case info.IsDir():
-		r.fail(p.CommandRange, "Plugin binary is a directory", fmt.Sprintf("%s is a directory. Name the program in it.", p.Command))
+		r.fail(p.CommandRange, "Plugin binary is a directory", fmt.Sprintf("%s is a directory. Name the program in it.", r.quote(&p.Command)))
 	case info.Mode()&0o111 == 0:
-		r.fail(p.CommandRange, "Plugin binary is not executable", fmt.Sprintf("Nobody may execute %s. Make it executable: chmod +x.", p.Command))
+		r.fail(p.CommandRange, "Plugin binary is not executable", fmt.Sprintf("Nobody may execute %s. Make it executable: chmod +x.", r.quote(&p.Command)))
 	}
 }
 
@@ -127,8 +129,8 @@ func (r *reading) checkLabel(kind, name string, at hcl.Range) {
 func (r *reading) checkQueues() {
 	owners := map[string]*Namespace{}
 	for _, n := range r.namespaces {
-		r.checkResolved("queue", n.Queue, n, r.at(&n.Queue, n.DeclRange))
-		r.checkResolved("dead-letter queue", n.DeadLetter, n, r.at(&n.DeadLetter, n.DeclRange))
+		r.checkResolved("queue", &n.Queue, n, r.at(&n.Queue, n.DeclRange))
+		r.checkResolved("dead-letter queue", &n.DeadLetter, n, r.at(&n.DeadLetter, n.DeclRange))
 		queue := strings.ToLower(n.Queue)
 		other, taken := owners[queue]
 		if !taken {
@@ -137,27 +139,36 @@ func (r *reading) checkQueues() {
 		}
 		if other.Name != n.Name {
 			r.fail(r.at(&n.Queue, n.DeclRange), "Queue of two namespaces",
-				fmt.Sprintf("The namespace %q at %s reads the queue %q too. A queue belongs to one namespace.", other.Name, place(other.DeclRange), n.Queue))
+				fmt.Sprintf("The namespace %q at %s reads the queue %s too. A queue belongs to one namespace.", other.Name, place(other.DeclRange), r.quote(&n.Queue)))
 		}
 	}
 	for _, n := range r.namespaces {
 		for _, target := range []struct {
-			kind, queue string
-			at          hcl.Range
+			kind  string
+			queue *string
+			at    hcl.Range
 		}{
-			{"dead-letter queue", n.DeadLetter, r.at(&n.DeadLetter, n.DeclRange)},
-			{"result queue", n.ResultQueue, r.at(&n.ResultQueue, n.DeclRange)},
+			{"dead-letter queue", &n.DeadLetter, r.at(&n.DeadLetter, n.DeclRange)},
+			{"result queue", &n.ResultQueue, r.at(&n.ResultQueue, n.DeclRange)},
 		} {
-			if owner, taken := owners[strings.ToLower(target.queue)]; taken {
+			if owner, taken := owners[strings.ToLower(*target.queue)]; taken {
 				r.fail(target.at, "Queue with two meanings",
-					fmt.Sprintf("The %s %q is also where the namespace %q reads its messages, which would run them again.", target.kind, target.queue, owner.Name))
+					fmt.Sprintf("The %s %s is also where the namespace %q reads its messages, which would run them again.", target.kind, r.quote(target.queue), owner.Name))
 			}
 		}
 	}
 }
 
-func (r *reading) checkResolved(kind, queue string, n *Namespace, at hcl.Range) {
-	if nameShape.MatchString(n.Name) && queueName(queue) != nil {
-		r.fail(at, "Invalid queue name", fmt.Sprintf("The %s of namespace %q would be %q. %s.", kind, n.Name, queue, sentence(errQueueName.Error())))
+func (r *reading) checkResolved(kind string, queue *string, n *Namespace, at hcl.Range) {
+	if nameShape.MatchString(n.Name) && queueName(*queue) != nil {
+		r.fail(at, "Invalid queue name", fmt.Sprintf("The %s of namespace %q would be %s. %s", kind, n.Name, r.quote(queue), sentence(errQueueName.Error())))
 	}
+}
+
+// rootCause is what the system said, without the path.
+func rootCause(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err
+	}
+	return err
 }

@@ -65,7 +65,7 @@ func Parse(filename string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 	file, syntax := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
 	cfg := defaults()
 	cfg.Files = map[string]*hcl.File{filename: file}
-	d := &decoder{ctx: evalContext(o.lookupEnv), ranges: map[any]hcl.Range{}, labels: map[[2]string]hcl.Range{}}
+	d := &decoder{ctx: evalContext(o.lookupEnv), ranges: map[any]hcl.Range{}, env: map[any]bool{}, labels: map[[2]string]hcl.Range{}}
 	r := &reading{decoder: d, cfg: &cfg, opts: o}
 
 	d.section(file.Body, r.root())

@@ -23,7 +23,7 @@ func (c *Config) Redacted() map[string]any {
 }
 
 // MarshalJSON writes Redacted.
-func (c *Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.Redacted()) }
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.Redacted()) }
 
 func show(s *section) map[string]any {
 	shown := map[string]any{}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,6 +37,8 @@ type decoder struct {
 	diags hcl.Diagnostics
 	// ranges tells where a key's value is written, by the key's target.
 	ranges map[any]hcl.Range
+	// env has the targets whose value came from the environment.
+	env map[any]bool
 	// labels tells where the first block of a type with a label is.
 	labels map[[2]string]hcl.Range
 }
@@ -102,7 +105,8 @@ func (d *decoder) key(k key, attr *hcl.Attribute) {
 	v, marks := v.UnmarkDeep()
 	switch {
 	case !v.IsWhollyKnown():
-		d.fail(at, fmt.Sprintf("Invalid value for %q", k.name), "The value is not known while the file is read.")
+		// Only the parser's stand-in for a broken expression is unknown, and it
+		// has been reported.
 		return
 	case v.IsNull():
 		if k.required {
@@ -111,6 +115,7 @@ func (d *decoder) key(k key, attr *hcl.Attribute) {
 		return
 	}
 	_, env := marks[fromEnv{}]
+	d.env[k.target] = env
 	if v.Type() == cty.DynamicPseudoType {
 		return
 	}
@@ -130,6 +135,15 @@ func (d *decoder) at(target any, fallback hcl.Range) hcl.Range {
 		return r
 	}
 	return fallback
+}
+
+// quote shows a value in a detail, unless it came from the environment: the
+// variable may be a secret that was put into the wrong key.
+func (d *decoder) quote(target *string) string {
+	if d.env[target] {
+		return "(from the environment)"
+	}
+	return strconv.Quote(*target)
 }
 
 func failure(at hcl.Range, summary, detail string) *hcl.Diagnostic {

@@ -203,7 +203,9 @@ func duration(name string, p *time.Duration, zero bool) key {
 		switch {
 		case err != nil:
 			return err
-		case d < 0 || (d == 0 && !zero):
+		case d < 0 && zero:
+			return errors.New("use a duration of zero or more")
+		case d <= 0 && !zero:
 			return errors.New("use a duration above zero")
 		case d > maxDuration:
 			return fmt.Errorf("use a duration of at most %dh", int(maxDuration.Hours()))

@@ -1,0 +1,5 @@
+host {
+  admin {
+    listen = "7420"
+  }
+}

@@ -1,0 +1,6 @@
+host {
+  admin {
+    listen = ":7420"
+    token  = env("UNSET")
+  }
+}

@@ -1,0 +1,6 @@
+plugin "p" {
+  command = "../bin/plugin"
+  restart {
+    backoff_initial = "1m"
+  }
+}

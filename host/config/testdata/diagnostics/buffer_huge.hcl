@@ -1,0 +1,5 @@
+event_system {
+  buffers {
+    events = 99999999999999999999
+  }
+}

@@ -1,0 +1,5 @@
+event_system {
+  buffers {
+    bytes = "64 apples"
+  }
+}

@@ -1,0 +1,5 @@
+event_system {
+  buffers {
+    bytes = 0
+  }
+}

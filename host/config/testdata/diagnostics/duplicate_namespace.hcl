@@ -1,0 +1,9 @@
+plugin "p" {
+  command = "../bin/plugin"
+}
+namespace "a" {
+  plugin = "p"
+}
+namespace "a" {
+  plugin = "p"
+}

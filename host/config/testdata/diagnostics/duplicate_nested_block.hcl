@@ -1,0 +1,10 @@
+plugin "p" {
+  command = "../bin/plugin"
+}
+namespace "a" {
+  plugin = "p"
+  retry {
+  }
+  retry {
+  }
+}

@@ -1,0 +1,6 @@
+plugin "p" {
+  command = "../bin/plugin"
+}
+plugin "p" {
+  command = "../bin/plugin"
+}

@@ -1,0 +1,4 @@
+queue "pgmq" {
+}
+queue "other" {
+}

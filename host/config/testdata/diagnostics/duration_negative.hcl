@@ -1,0 +1,5 @@
+host {
+  shutdown {
+    drain_timeout = "-1s"
+  }
+}

@@ -1,0 +1,3 @@
+event_system {
+  health_check_interval = 30
+}

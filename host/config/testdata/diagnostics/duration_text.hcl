@@ -1,0 +1,3 @@
+event_system {
+  processing_timeout = "30 seconds"
+}

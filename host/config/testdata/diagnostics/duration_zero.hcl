@@ -1,0 +1,5 @@
+event_system {
+  fallback_poller {
+    polling_interval = "0s"
+  }
+}

@@ -1,0 +1,4 @@
+plugin "p" {
+  command = "../bin/plugin"
+  env = { for k in [env("SECRET"), env("SECRET")] : k => k }
+}

@@ -1,0 +1,7 @@
+plugin "p" {
+  command = "../bin/plugin"
+}
+namespace "a" {
+  plugin = "p"
+  concurrency = 1.5
+}

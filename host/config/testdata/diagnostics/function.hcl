@@ -1,0 +1,3 @@
+host {
+  id = file("x")
+}

@@ -1,0 +1,5 @@
+plugin "p" {
+  command = "../bin/plugin"
+  swap  = "overlap"
+  watch = false
+}

@@ -1,0 +1,3 @@
+event_system {
+  deployment_mode = "hybrid"
+}

@@ -1,0 +1,6 @@
+event_system {
+  deployment_mode = "PollingOnly"
+  fallback_poller {
+    enabled = false
+  }
+}

@@ -1,0 +1,3 @@
+queue "pgmq" {
+  queue_name = "steps"
+}

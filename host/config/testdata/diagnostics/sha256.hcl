@@ -1,0 +1,4 @@
+plugin "p" {
+  command = "../bin/plugin"
+  sha256 = "abc"
+}

@@ -1,0 +1,6 @@
+host {
+  log_level = 
+  log_lvel = "x"
+}
+namespace "a" {
+}

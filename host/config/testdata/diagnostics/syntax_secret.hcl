@@ -1,0 +1,3 @@
+queue "pgmq" {
+  dsn = "postgres://u:hunter2@h/db" "x"
+}

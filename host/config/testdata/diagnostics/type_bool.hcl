@@ -1,0 +1,5 @@
+event_system {
+  listener {
+    enabled = "yes"
+  }
+}

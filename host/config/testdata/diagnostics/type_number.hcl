@@ -1,0 +1,7 @@
+namespace "a" {
+  plugin = "p"
+  concurrency = "50"
+}
+plugin "p" {
+  command = "../bin/plugin"
+}

@@ -1,0 +1,3 @@
+host {
+  log_format = 5
+}

@@ -1,0 +1,2 @@
+host {
+  log_level = "info"

@@ -1,0 +1,4 @@
+event_system {
+  listner {
+  }
+}

@@ -1,0 +1,6 @@
+plugin "p" {
+  command = "../bin/plugin"
+}
+namespace "orders" {
+  plugin = "p"
+}
