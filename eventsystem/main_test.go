@@ -3,7 +3,7 @@ package eventsystem_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/stephost/stephost/internal/devpg/devpgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { devpgtest.Main(m) }

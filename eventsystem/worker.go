@@ -140,8 +140,8 @@ func NewWorker(cfg WorkerConfig, parts WorkerParts) (*Worker, error) {
 		checkSoon:  make(chan struct{}, 1),
 	}
 	w.feeds = []*feed{
-		{name: "listener", source: w.listener, needed: Mode.HasEventDriven, proves: true},
-		{name: "poller", source: w.poller, needed: Mode.HasPolling, proves: true},
+		{name: "listener", source: w.listener, needed: Mode.HasEventDriven},
+		{name: "poller", source: w.poller, needed: Mode.HasPolling},
 		{name: "safety sweep", source: w.sweeper, needed: func(m Mode) bool { return m == EventDrivenOnly }},
 	}
 	if reason := w.forbids(cfg.Mode); reason != "" {

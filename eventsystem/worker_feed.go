@@ -23,8 +23,6 @@ type feed struct {
 	name   string
 	source source
 	needed func(Mode) bool
-	// proves: a mode that needs this source is not in force before it works.
-	proves bool
 
 	forwarding queues.Pulse
 	done       chan struct{} // nil: does not run

@@ -114,6 +114,7 @@ func (w *Worker) checkHealthSoon() {
 func (w *Worker) watchHealth(ctx context.Context) {
 	defer w.monitored.Beat(0)
 	interval := w.cfg.HealthCheckInterval
+	w.awaitSources(ctx)
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
@@ -130,6 +131,18 @@ func (w *Worker) watchHealth(ctx context.Context) {
 		}
 		w.noteHealth(health)
 		timer.Reset(interval + time.Duration(rand.Float64()*float64(interval)/10))
+	}
+}
+
+// awaitSources gives the sources time to connect, so that a start is not
+// reported as a fault.
+func (w *Worker) awaitSources(ctx context.Context) {
+	patience := min(w.cfg.HealthCheckInterval, w.cfg.ConnectionTimeout)
+	w.monitored.Beat(patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := w.WaitProven(ctx); err != nil {
+		w.checkHealthSoon()
 	}
 }
 

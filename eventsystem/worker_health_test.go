@@ -209,3 +209,25 @@ func TestAnIdleWorkerIsAlive(t *testing.T) {
 		})
 	}
 }
+
+func TestStartIsNotReportedAsAFault(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for _, down := range []bool{false, true} {
+			cfg := config(eventsystem.EventDrivenOnly)
+			cfg.HealthMonitoringEnabled = true
+			w, store, _ := newWorker(t, cfg)
+			store.SetDown(down)
+			notes, unsubscribe := w.Subscribe(1000)
+			require.NoError(t, w.Start(t.Context()))
+			time.Sleep(11 * time.Second)
+			unsubscribe()
+			failed := 0
+			for n := range notes {
+				if _, ok := n.(eventsystem.HealthCheckFailed); ok {
+					failed++
+				}
+			}
+			require.Equal(t, down, failed > 0, "%d checks failed", failed)
+		}
+	})
+}

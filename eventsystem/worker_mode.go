@@ -92,11 +92,11 @@ func (w *Worker) stopFeeds(feeds []*feed) error {
 	return errors.Join(errs...)
 }
 
-// waitProven waits until what the mode rests on works.
+// waitProven waits until every source of the mode works.
 func (w *Worker) waitProven(ctx context.Context, mode Mode) error {
 	began := time.Now()
 	for _, f := range w.feeds {
-		if !f.needed(mode) || !f.proves {
+		if !f.needed(mode) {
 			continue
 		}
 		if err := f.source.WaitProven(ctx); err != nil {

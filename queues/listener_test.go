@@ -167,7 +167,7 @@ func TestListenerFindsThatNotificationsAreSwallowed(t *testing.T) {
 		store.SetSwallowing(true)
 		time.Sleep(50 * time.Second) // a verification, and its timeout
 		require.False(t, l.Stats().Connected)
-		require.Contains(t, l.Stats().LastError, "listen_dsn")
+		require.Contains(t, l.Stats().LastError, "verify that notifications come back")
 
 		store.SetSwallowing(false)
 		proven(t, l)
