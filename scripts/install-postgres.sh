@@ -3,16 +3,21 @@
 # the system's own package.
 set -euo pipefail
 
+# The places are those of internal/devpg.
 found() {
 	local dir
+	if [ -n "${STEPHOST_PG_BIN:-}" ]; then
+		[ -x "$STEPHOST_PG_BIN/postgres" ]
+		return
+	fi
 	for dir in \
-		"${PGBIN:-}" \
-		"$(command -v pg_config >/dev/null && pg_config --bindir || true)" \
-		"$(dirname "$(command -v postgres || true)")" \
-		/usr/lib/postgresql/*/bin /usr/pgsql-*/bin \
-		/opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
-		/Applications/Postgres.app/Contents/Versions/latest/bin /usr/local/pgsql/bin; do
-		[ -n "$dir" ] && [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ] && return 0
+		"$(dirname "$(command -v postgres || echo none/none)")" \
+		/usr/lib/postgresql/*/bin \
+		/usr/pgsql-*/bin \
+		/opt/homebrew/opt/postgresql*/bin \
+		/usr/local/opt/postgresql*/bin \
+		/home/linuxbrew/.linuxbrew/opt/postgresql*/bin; do
+		[ -x "$dir/postgres" ] && [ -x "$dir/initdb" ] && return 0
 	done
 	return 1
 }
@@ -29,6 +34,10 @@ as_root() {
 }
 
 found && exit 0
+if [ -n "${STEPHOST_PG_BIN:-}" ]; then
+	echo "STEPHOST_PG_BIN is $STEPHOST_PG_BIN, where there is no postgres: correct or unset it" >&2
+	exit 1
+fi
 
 if command -v apt-get >/dev/null; then
 	echo 'PostgreSQL is missing: installing the package postgresql with apt-get' >&2
@@ -43,6 +52,6 @@ else
 fi
 
 found || {
-	echo 'PostgreSQL was installed, but its server binaries were not found: set PGBIN to the directory that holds postgres and initdb' >&2
+	echo 'PostgreSQL was installed, but its server binaries were not found: set STEPHOST_PG_BIN to the directory that holds postgres and initdb' >&2
 	exit 1
 }
