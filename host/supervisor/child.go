@@ -1,0 +1,193 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stephost/stephost/host/supervisor/shim"
+)
+
+const (
+	// killTimeout is how long the kernel and the shim get for a kill.
+	killTimeout = 5 * time.Second
+	// pipeGrace is how long the output of an ended process is read for when
+	// somebody outside its group still holds it.
+	pipeGrace = 250 * time.Millisecond
+)
+
+// child is a plugin's process behind its shim.
+type child struct {
+	pid    int
+	shim   *exec.Cmd
+	leash  *os.File
+	stdout *os.File
+	stderr *os.File
+
+	letGo sync.Once
+	end   sync.Once
+	// exited is closed when the process has been reaped; exit is valid then.
+	exited chan struct{}
+	exit   shim.Exit
+}
+
+// startChild executes a program through the shim. env is all that it gets.
+func startChild(shimCommand []string, prog program, args, env []string, timeout time.Duration) (*child, error) {
+	var pipes pipes
+	defer pipes.closeTheirs()
+	outR, outW := pipes.outgoing()
+	errR, errW := pipes.outgoing()
+	repR, repW := pipes.outgoing()
+	leashR, leashW := pipes.incoming()
+	if pipes.err != nil {
+		pipes.closeOurs()
+		return nil, fmt.Errorf("make pipes: %w", pipes.err)
+	}
+
+	argv := append(append([]string{}, shimCommand[1:]...), prog.path)
+	cmd := exec.Command(shimCommand[0], append(argv, args...)...)
+	cmd.Env = env
+	cmd.Stdout, cmd.Stderr = outW, errW
+	cmd.ExtraFiles = []*os.File{leashR, repW}
+	if prog.file != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, prog.file)
+	}
+	// A terminal's Ctrl-C must not reach the shim.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		pipes.closeOurs()
+		return nil, fmt.Errorf("start the shim: %w", err)
+	}
+	pipes.closeTheirs()
+
+	c := &child{shim: cmd, leash: leashW, stdout: outR, stderr: errR, exited: make(chan struct{})}
+	report := shim.NewReport(repR)
+	_ = repR.SetReadDeadline(time.Now().Add(timeout))
+	pid, err := report.Started()
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		pipes.closeOurs()
+		return nil, err
+	}
+	_ = repR.SetReadDeadline(time.Time{})
+	c.pid = pid
+	go c.reap(report, repR)
+	return c, nil
+}
+
+// reap waits for the end of the plugin and of the shim.
+func (c *child) reap(report *shim.Report, pipe *os.File) {
+	exit, err := report.Ended()
+	_ = c.shim.Wait()
+	_ = pipe.Close()
+	if err != nil {
+		// Somebody killed the shim; on Linux the plugin went with it, but the
+		// rest of its group may not have.
+		_ = syscall.Kill(-c.pid, syscall.SIGKILL)
+		exit = shim.Exit{Signal: syscall.SIGKILL}
+	}
+	c.ended(exit)
+}
+
+// ended publishes the end; the first one counts.
+func (c *child) ended(exit shim.Exit) {
+	c.end.Do(func() {
+		c.exit = exit
+		deadline := time.Now().Add(pipeGrace)
+		_ = c.stdout.SetReadDeadline(deadline)
+		_ = c.stderr.SetReadDeadline(deadline)
+		close(c.exited)
+	})
+}
+
+// giveUp treats a process as ended that the kernel does not let go of. Its
+// reaper stays until the kernel does.
+func (c *child) giveUp() { c.ended(shim.Exit{Signal: syscall.SIGKILL}) }
+
+// terminate sends SIGTERM to the group.
+func (c *child) terminate() {
+	_ = c.leash.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.leash.Write([]byte{shim.LeashTerminate})
+}
+
+// kill ends the whole group by SIGKILL and waits until it is reaped.
+func (c *child) kill() error {
+	c.letGo.Do(func() { _ = c.leash.Close() })
+	if c.wait(killTimeout) {
+		return nil
+	}
+	// A shim that does not act is stopped or stuck; the kernel passes its
+	// death on.
+	_ = c.shim.Process.Kill()
+	if c.wait(killTimeout) {
+		return nil
+	}
+	return errors.New("the process does not end, although it was killed")
+}
+
+func (c *child) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-c.exited:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// running reports whether the process has not been reaped yet.
+func (c *child) running() bool {
+	select {
+	case <-c.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// pipes makes pipes and remembers what to close on which side.
+type pipes struct {
+	ours, theirs []*os.File
+	err          error
+}
+
+// outgoing is a pipe from the shim to the host.
+func (p *pipes) outgoing() (r, w *os.File) {
+	if p.err != nil {
+		return nil, nil
+	}
+	r, w, p.err = os.Pipe()
+	if p.err == nil {
+		p.ours, p.theirs = append(p.ours, r), append(p.theirs, w)
+	}
+	return r, w
+}
+
+// incoming is a pipe from the host to the shim.
+func (p *pipes) incoming() (r, w *os.File) {
+	if p.err != nil {
+		return nil, nil
+	}
+	r, w, p.err = os.Pipe()
+	if p.err == nil {
+		p.ours, p.theirs = append(p.ours, w), append(p.theirs, r)
+	}
+	return r, w
+}
+
+func (p *pipes) closeOurs() { closeAll(&p.ours) }
+
+func (p *pipes) closeTheirs() { closeAll(&p.theirs) }
+
+func closeAll(files *[]*os.File) {
+	for _, f := range *files {
+		_ = f.Close()
+	}
+	*files = nil
+}

@@ -1,0 +1,101 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stephost/stephost/host/supervisor/shim"
+)
+
+// ErrStopped is why a plugin is not ready after Stop.
+var ErrStopped = errors.New("the plugin is stopped")
+
+// StartError is a start that did not lead to a ready process.
+type StartError struct {
+	Plugin   string
+	Instance int
+	PID      int // 0: it did not come to be
+	// Exit is how the process ended by itself, or nil.
+	Exit *shim.Exit
+	// Stderr holds the last lines that it wrote.
+	Stderr []string
+	Err    error
+}
+
+func (e *StartError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "start plugin %q: %v", e.Plugin, e.Err)
+	if e.Exit != nil {
+		fmt.Fprintf(&b, " (%v)", *e.Exit)
+	}
+	if len(e.Stderr) > 0 {
+		fmt.Fprintf(&b, "; its last lines on stderr:\n\t%s", strings.Join(e.Stderr, "\n\t"))
+	}
+	return b.String()
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// CrashError is a process that ended, or had to be killed, while it was ready.
+// It is the cause of lost steps.
+type CrashError struct {
+	Plugin   string
+	Instance int
+	PID      int
+	// Exit is how the process ended. Where the host killed it, Err says why.
+	Exit shim.Exit
+	// Stderr holds the last lines that it wrote.
+	Stderr []string
+	Err    error
+}
+
+// Error is one line, since it is kept with messages. Report has it all.
+func (e *CrashError) Error() string {
+	text := fmt.Sprintf("plugin %q (instance %d, pid %d) crashed: %v", e.Plugin, e.Instance, e.PID, e.Exit)
+	if e.Err != nil {
+		text = fmt.Sprintf("plugin %q (instance %d, pid %d) failed: %v", e.Plugin, e.Instance, e.PID, e.Err)
+	}
+	for _, line := range e.Stderr {
+		if isPanic(line) {
+			return text + ": " + cut(line, 200)
+		}
+	}
+	return text
+}
+
+// Report is the error with the last lines from stderr.
+func (e *CrashError) Report() string {
+	if len(e.Stderr) == 0 {
+		return e.Error()
+	}
+	return e.Error() + "; its last lines on stderr:\n\t" + strings.Join(e.Stderr, "\n\t")
+}
+
+func (e *CrashError) Unwrap() error { return e.Err }
+
+// ConfigError is a plugin whose configuration is refused, by the schema or by
+// the plugin. Starting it again changes nothing until the file or what the
+// plugin depends on has changed.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return "configure: " + e.Err.Error() }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// ProgramError is a command that cannot be executed, or is not the pinned one.
+type ProgramError struct {
+	Command string
+	Err     error
+}
+
+func (e *ProgramError) Error() string { return fmt.Sprintf("execute %s: %v", e.Command, e.Err) }
+
+func (e *ProgramError) Unwrap() error { return e.Err }
+
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

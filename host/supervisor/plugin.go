@@ -1,0 +1,280 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stephost/stephost/host/processor"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// Plugin is a plugin with all its processes. Its owner stops it. All methods
+// are safe for concurrent use.
+type Plugin struct {
+	spec     Spec
+	deps     Deps
+	log      hclog.Logger
+	counters counters
+
+	// starts ends when no process is to be started any more; stops when all
+	// are to be stopped.
+	starts    context.Context
+	endStarts context.CancelFunc
+	stops     chan struct{}
+	running   sync.WaitGroup
+	ended     chan struct{}
+
+	mu        sync.Mutex
+	instances []*instance
+	breaker   breaker
+	// prober is the instance that may start while the breaker is open.
+	prober   *instance
+	draining bool
+	stopping context.Context
+	// ready has the processes that take steps. It is replaced, never changed.
+	ready     []*process
+	described *pluginv1.DescribeResponse
+	snapshot  processor.ExecutorState
+	changed   chan struct{}
+	state     State
+	since     time.Time
+}
+
+var _ processor.Executor = (*Plugin)(nil)
+
+// Start begins to run a plugin and does not wait for it. The error is about
+// spec or deps; what goes wrong with the plugin shows in its state.
+func Start(spec Spec, deps Deps) (*Plugin, error) {
+	if err := errors.Join(spec.complete(), deps.complete()); err != nil {
+		return nil, fmt.Errorf("start plugin %q: %w", spec.Name, err)
+	}
+	p := &Plugin{
+		spec: spec, deps: deps,
+		log:     deps.Logger.With("plugin", spec.Name),
+		stops:   make(chan struct{}),
+		ended:   make(chan struct{}),
+		breaker: breaker{policy: spec.Restart},
+		changed: make(chan struct{}),
+	}
+	p.starts, p.endStarts = context.WithCancel(context.Background())
+	for n := range spec.Instances {
+		p.instances = append(p.instances, &instance{plugin: p, number: n, state: StateStarting, since: deps.Clock.Now()})
+	}
+	p.publish()
+	for _, i := range p.instances {
+		p.running.Go(i.run)
+	}
+	go func() {
+		p.running.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// State implements processor.Executor.
+func (p *Plugin) State() processor.ExecutorState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.snapshot
+}
+
+// WaitReady waits until steps can be dispatched. It gives up early where
+// waiting is in vain: the program cannot be executed, its configuration is
+// refused, the plugin has tripped or is stopped.
+func (p *Plugin) WaitReady(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		state, vain := p.snapshot, p.inVain()
+		p.mu.Unlock()
+		switch {
+		case state.Ready:
+			return nil
+		case vain != nil:
+			return vain
+		}
+		select {
+		case <-state.Changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for plugin %q: %w: %s", p.spec.Name, context.Cause(ctx), p.State().Reason)
+		}
+	}
+}
+
+// inVain is why nobody should wait; p.mu is held.
+func (p *Plugin) inVain() error {
+	if p.stopping != nil {
+		return ErrStopped
+	}
+	for _, i := range p.instances {
+		var config *ConfigError
+		var program *ProgramError
+		if errors.As(i.lastErr, &config) || errors.As(i.lastErr, &program) || i.lastErr != nil && p.breaker.open() {
+			return i.lastErr
+		}
+	}
+	return nil
+}
+
+// Drain takes no more steps, gives back those that have not been sent, and
+// waits until the plugin has answered the others. Steps that it has accepted
+// but not started come back as NotAccepted. Nothing is restarted any more. It
+// returns early when ctx ends; Stop then loses what is left.
+func (p *Plugin) Drain(ctx context.Context) error {
+	p.mu.Lock()
+	p.draining = true
+	var procs []*process
+	for _, i := range p.instances {
+		if i.proc != nil {
+			procs = append(procs, i.proc)
+		}
+	}
+	p.publish()
+	p.mu.Unlock()
+	p.endStarts()
+
+	for _, proc := range procs {
+		proc.halfClose()
+	}
+	for _, proc := range procs {
+		if err := proc.waitDrained(ctx); err != nil {
+			return fmt.Errorf("drain plugin %q: %w; %d steps are in flight", p.spec.Name, err, p.inFlight())
+		}
+	}
+	return nil
+}
+
+func (p *Plugin) inFlight() int {
+	n := 0
+	for _, i := range p.Status().Instances {
+		n += i.InFlight
+	}
+	return n
+}
+
+// Stop ends all processes: it asks, waits for the stop timeout or until ctx
+// ends, and kills. Steps in flight are lost; Drain first to let them finish.
+// When it returns, no process and no goroutine of the plugin is left.
+func (p *Plugin) Stop(ctx context.Context) error {
+	p.mu.Lock()
+	if p.stopping == nil {
+		p.stopping = ctx
+		p.publish()
+		close(p.stops)
+	}
+	p.mu.Unlock()
+	p.endStarts()
+	<-p.ended
+	return nil
+}
+
+// publish recomputes what State says, and tells who waits for a change; p.mu
+// is held.
+func (p *Plugin) publish() {
+	state, reason := p.overall()
+	if state != p.state {
+		p.state, p.since = state, p.deps.Clock.Now()
+	}
+	next := p.snapshot
+	next.Ready = state == StateReady
+	next.Reason = reason
+	next.MaxConcurrency = len(p.ready) * int(p.described.GetMaxConcurrency())
+	same := next.Ready == p.snapshot.Ready && next.Reason == p.snapshot.Reason && next.MaxConcurrency == p.snapshot.MaxConcurrency
+	if same && next.Changed != nil {
+		return
+	}
+	close(p.changed)
+	p.changed = make(chan struct{})
+	next.Changed = p.changed
+	p.snapshot = next
+}
+
+// overall is the plugin's state and why it is not ready; p.mu is held.
+func (p *Plugin) overall() (State, string) {
+	count := make(map[State]int)
+	var last error
+	for _, i := range p.instances {
+		count[i.state]++
+		if i.lastErr != nil {
+			last = i.lastErr
+		}
+	}
+	because := ""
+	if last != nil {
+		because = ": " + firstLine(last)
+	}
+	switch {
+	case count[StateStopped] == len(p.instances):
+		return StateStopped, "the plugin is stopped" + because
+	case p.draining || p.stopping != nil:
+		return StateDraining, "the plugin is draining"
+	case p.breaker.open():
+		return StateTripped, fmt.Sprintf("%d crashes within %v; probes again at %s%s", len(p.breaker.crashes),
+			p.spec.Restart.Window, p.breaker.openUntil.Format(time.TimeOnly), because)
+	case len(p.ready) > 0:
+		return StateReady, ""
+	case count[StateStarting] > 0:
+		return StateStarting, "the plugin is starting" + because
+	default:
+		return StateBackingOff, "the plugin is backing off" + because
+	}
+}
+
+// joined takes a ready process in; p.mu is held.
+func (p *Plugin) joined(proc *process) {
+	p.ready = append(append([]*process(nil), p.ready...), proc)
+	p.described = proc.described
+	steps := make(map[string]struct{}, len(proc.described.GetSteps()))
+	p.snapshot.Default = ""
+	for _, s := range proc.described.GetSteps() {
+		steps[s.GetName()] = struct{}{}
+		if s.GetDefault() {
+			p.snapshot.Default = s.GetName()
+		}
+	}
+	p.snapshot.Steps = steps
+}
+
+// left takes a process out; p.mu is held.
+func (p *Plugin) left(proc *process) {
+	var rest []*process
+	for _, other := range p.ready {
+		if other != proc {
+			rest = append(rest, other)
+		}
+	}
+	p.ready = rest
+}
+
+// Described is what the plugin says about itself, once it has been ready; nil
+// before.
+func (p *Plugin) Described() *pluginv1.DescribeResponse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.described
+}
+
+// Status tells what the plugin is doing.
+func (p *Plugin) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{
+		Name: p.spec.Name, Version: p.described.GetVersion(),
+		State: p.state, Reason: p.snapshot.Reason, Since: p.since,
+		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.dropped.Load(),
+	}
+	for _, i := range p.instances {
+		s.Instances = append(s.Instances, i.status())
+	}
+	return s
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return strings.TrimSuffix(line, "; its last lines on stderr:")
+}

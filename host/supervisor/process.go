@@ -1,0 +1,399 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/stephost/stephost/plugin/protocol"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// shutdownMethod is how go-plugin's servers are asked to end.
+const shutdownMethod = "/plugin.GRPCController/Shutdown"
+
+// process is one ready process of a plugin.
+type process struct {
+	spec     *Spec
+	instance int
+	log      hclog.Logger
+	counters *counters
+
+	output *output
+	runner *pluginRunner
+	client *goplugin.Client
+	api    *protocol.Client
+	synced []*syncWriter
+
+	described *pluginv1.DescribeResponse
+	small     *stream
+	large     *stream
+	inFlight  atomic.Int64
+
+	// life ends when the process is ended; its background work stops then.
+	life   context.Context
+	finish context.CancelFunc
+	work   sync.WaitGroup
+	workMu sync.Mutex
+	// buried is closed when nothing of the process is left and all its steps
+	// have been given back.
+	buried chan struct{}
+
+	failOnce sync.Once
+	// failed is closed when the process has ended by itself or must be ended;
+	// cause is valid then, and nil where it ended by itself.
+	failed chan struct{}
+	cause  error
+}
+
+// counters are a plugin's, over all its processes.
+type counters struct {
+	stray   atomic.Uint64
+	dropped atomic.Uint64
+}
+
+// startProcess starts, configures and connects a process. On an error nothing
+// of it is left. ctx aborts the start.
+func startProcess(ctx context.Context, spec *Spec, deps *Deps, instance int, log hclog.Logger, counts *counters) (*process, error) {
+	p := &process{
+		spec: spec, instance: instance, counters: counts,
+		log:    log.With("instance", instance),
+		failed: make(chan struct{}),
+		buried: make(chan struct{}),
+	}
+	p.life, p.finish = context.WithCancel(context.Background())
+	if err := p.start(ctx, deps); err != nil {
+		return nil, p.abort(err)
+	}
+	p.log.Info("plugin is ready", "version", p.described.GetVersion(), "pid", p.runner.pid())
+	p.watch()
+	return p, nil
+}
+
+func (p *process) start(ctx context.Context, deps *Deps) error {
+	prog, err := openProgram(p.spec.Command, p.spec.SHA256)
+	if err != nil {
+		return err
+	}
+	defer prog.close()
+	p.output = newOutput(p.log, &p.counters.dropped)
+	p.runner = &pluginRunner{spec: p.spec, deps: deps, prog: prog, log: p.log, output: p.output}
+	p.client = goplugin.NewClient(p.clientConfig(deps))
+
+	// A start that takes too long is ended by ending the process: go-plugin
+	// holds a lock meanwhile and has no deadline for the connection.
+	limited, cancel := context.WithTimeoutCause(ctx, p.spec.Timeouts.Start,
+		fmt.Errorf("it printed no handshake line and accepted no connection within %v", p.spec.Timeouts.Start))
+	defer cancel()
+	release := context.AfterFunc(limited, func() {
+		_ = p.runner.fail(context.Cause(limited))
+		_ = p.runner.Kill(limited)
+	})
+	err = p.connect()
+	if !release() {
+		return p.runner.fail(context.Cause(limited))
+	}
+	if err != nil {
+		if why := p.runner.reason(); why != nil {
+			return why
+		}
+		return err
+	}
+	return p.introduce(ctx, deps)
+}
+
+func (p *process) clientConfig(deps *Deps) *goplugin.ClientConfig {
+	stdout, stderr := p.output.writer(true), p.output.writer(false)
+	p.synced = []*syncWriter{stdout, stderr}
+	return &goplugin.ClientConfig{
+		HandshakeConfig:  protocol.Handshake(),
+		VersionedPlugins: protocol.ClientPlugins(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
+			return p.runner, p.runner.prepare(cmd, dir)
+		},
+		// Everything worth saying is said here, with better words.
+		Logger: hclog.NewNullLogger(),
+		// The bound is ours.
+		StartTimeout:     p.spec.Timeouts.Start + killTimeout,
+		SyncStdout:       stdout,
+		SyncStderr:       stderr,
+		AutoMTLS:         !p.spec.DisableTLS,
+		SkipHostEnv:      true,
+		GRPCDialOptions:  protocol.DialOptions(),
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: deps.SocketDir},
+	}
+}
+
+func (p *process) connect() error {
+	rpc, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := rpc.Dispense(protocol.PluginName)
+	if err != nil {
+		return err
+	}
+	p.api = raw.(*protocol.Client)
+	return nil
+}
+
+// introduce describes, configures and checks the process and opens its
+// streams.
+func (p *process) introduce(ctx context.Context, deps *Deps) error {
+	if err := p.describe(ctx, deps); err != nil {
+		return fmt.Errorf("describe: %w", err)
+	}
+	if err := p.configure(ctx); err != nil {
+		return err
+	}
+	if err := p.checkHealth(ctx); err != nil {
+		return err
+	}
+	var err error
+	if p.small, err = p.openStream(); err != nil {
+		return err
+	}
+	p.large, err = p.openStream()
+	return err
+}
+
+func (p *process) describe(ctx context.Context, deps *Deps) error {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Start)
+	defer cancel()
+	d, err := p.api.Describe(ctx, &pluginv1.DescribeRequest{HostVersion: deps.HostVersion})
+	p.described = d
+	return inTime(err, p.spec.Timeouts.Start)
+}
+
+func (p *process) configure(ctx context.Context) error {
+	req := &pluginv1.ConfigureRequest{Plugin: p.spec.Name, Instance: uint32(p.instance), LogLevel: p.spec.LogLevel}
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Configure)
+	defer cancel()
+	if p.spec.Configure != nil {
+		config, err := p.spec.Configure(ctx, p.described)
+		if err != nil {
+			return &ConfigError{Err: err}
+		}
+		req.Config = config
+	}
+	resp, err := p.api.Configure(ctx, req)
+	if err != nil {
+		return fmt.Errorf("configure: %w", inTime(err, p.spec.Timeouts.Configure))
+	}
+	diagnose := p.spec.Diagnose
+	if diagnose == nil {
+		diagnose = plainDiagnosis
+	}
+	if diags := resp.GetDiagnostics(); len(diags) > 0 {
+		if err := diagnose(diags); err != nil {
+			return &ConfigError{Err: err}
+		}
+	}
+	p.described = protocol.Configured(p.described, resp)
+	return nil
+}
+
+// plainDiagnosis joins the errors among the diagnostics.
+func plainDiagnosis(diags []*pluginv1.Diagnostic) error {
+	var errs []error
+	for _, d := range diags {
+		if d.GetSeverity() == pluginv1.Severity_SEVERITY_WARNING {
+			continue
+		}
+		errs = append(errs, errors.New(strings.TrimSpace(d.GetSummary()+" "+d.GetDetail())))
+	}
+	return errors.Join(errs...)
+}
+
+// checkHealth asks once. Any answer but "not serving" is a sign of life.
+func (p *process) checkHealth(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Health)
+	defer cancel()
+	resp, err := p.api.Health.Check(ctx, &healthpb.HealthCheckRequest{})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return nil
+	case err != nil:
+		return fmt.Errorf("health check: %w", inTime(err, p.spec.Timeouts.Health))
+	case resp.GetStatus() == healthpb.HealthCheckResponse_NOT_SERVING:
+		return errors.New("health check: it says that it is not serving")
+	}
+	return nil
+}
+
+// inTime puts an expired deadline into words.
+func inTime(err error, limit time.Duration) error {
+	if status.Code(err) == codes.DeadlineExceeded {
+		return fmt.Errorf("no answer within %v", limit)
+	}
+	return err
+}
+
+// watch notices the end of the process and ends it when it stops answering.
+func (p *process) watch() {
+	c := p.runner.process()
+	p.work.Go(func() {
+		select {
+		case <-c.exited:
+			p.fail(nil)
+		case <-p.life.Done():
+		}
+	})
+	p.work.Go(func() {
+		tick := time.NewTicker(p.spec.Timeouts.HealthInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-p.life.Done():
+				return
+			}
+			if err := p.checkHealth(p.life); err != nil && p.life.Err() == nil {
+				p.fail(err)
+				return
+			}
+		}
+	})
+	for _, s := range []*stream{p.small, p.large} {
+		p.work.Go(func() {
+			<-s.ended
+			if err := s.failure(); err != nil {
+				p.fail(err)
+			}
+		})
+	}
+}
+
+// fail declares the process unfit. The first cause counts; nil says that it
+// ended by itself.
+func (p *process) fail(cause error) {
+	p.failOnce.Do(func() {
+		p.cause = cause
+		close(p.failed)
+	})
+}
+
+// abort ends a process that did not become ready.
+func (p *process) abort(err error) error {
+	e := &StartError{Plugin: p.spec.Name, Instance: p.instance, Err: err}
+	if p.runner == nil {
+		p.finish()
+		return e
+	}
+	e.PID = p.runner.pid()
+	c := p.runner.process()
+	// A process that is about to end by itself should be seen to do so: a
+	// closed stdout and a failed call come a moment before.
+	var config *ConfigError
+	died := c != nil && !errors.As(err, &config) && p.runner.reason() == nil || errors.Is(err, errNoHandshake)
+	own := c != nil && died && c.wait(pipeGrace)
+	p.bury(err)
+	if own {
+		e.Exit = &c.exit
+	}
+	e.Stderr = p.output.last()
+	return e
+}
+
+// stop asks the process to end, and ends its group when it does not.
+func (p *process) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Stop)
+	defer cancel()
+	c := p.runner.process()
+	p.halfClose()
+	if c.running() {
+		err := p.api.Conn.Invoke(ctx, shutdownMethod, &emptypb.Empty{}, &emptypb.Empty{})
+		if status.Code(err) == codes.Unimplemented {
+			c.terminate()
+		}
+		select {
+		case <-c.exited:
+		case <-ctx.Done():
+			p.log.Warn("plugin did not stop in time and is killed")
+		}
+	}
+	p.bury(ErrStopped)
+}
+
+// crashed ends what is left after a failure and reports it.
+func (p *process) crashed() *CrashError {
+	c := p.runner.process()
+	e := &CrashError{Plugin: p.spec.Name, Instance: p.instance, PID: c.pid, Err: p.cause}
+	// The connection breaks a moment before the exit is known.
+	if c.wait(pipeGrace) {
+		e.Err = nil
+	}
+	p.buryWith(func() error {
+		e.Exit = c.exit
+		e.Stderr = p.output.last()
+		return e
+	})
+	return e
+}
+
+func (p *process) bury(cause error) { p.buryWith(func() error { return cause }) }
+
+// buryWith kills the group, joins all goroutines, and gives back the steps
+// that have no result.
+func (p *process) buryWith(cause func() error) {
+	c := p.runner.process()
+	if c != nil {
+		if err := c.kill(); err != nil {
+			p.log.Error("plugin cannot be ended", "error", err)
+			c.giveUp()
+		}
+	}
+	streams := p.openStreams()
+	for _, s := range streams {
+		s.join()
+	}
+	p.workMu.Lock()
+	p.finish()
+	p.workMu.Unlock()
+	if p.client != nil {
+		// The process is gone, so this only closes the connection and waits
+		// for go-plugin's goroutines.
+		p.client.Kill()
+	}
+	if p.runner.socketDir != "" {
+		_ = os.RemoveAll(p.runner.socketDir)
+	}
+	for _, w := range p.synced {
+		w.close()
+	}
+	p.work.Wait()
+	p.output.close()
+	if c != nil {
+		_ = c.stdout.Close()
+		_ = c.stderr.Close()
+	}
+	for _, s := range streams {
+		s.abandon(cause)
+	}
+	close(p.buried)
+}
+
+func (p *process) openStreams() []*stream {
+	var open []*stream
+	for _, s := range []*stream{p.small, p.large} {
+		if s != nil {
+			open = append(open, s)
+		}
+	}
+	return open
+}

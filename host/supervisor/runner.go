@@ -1,0 +1,183 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin/runner"
+)
+
+// pluginRunner is the process as go-plugin sees it. It shows go-plugin nothing
+// but the handshake line: its parser of stderr can panic, and its reader of
+// stdout stops at a long line.
+type pluginRunner struct {
+	spec   *Spec
+	deps   *Deps
+	env    []string
+	prog   program
+	log    hclog.Logger
+	output *output
+
+	socketDir string
+	child     *child
+
+	handshakeR *io.PipeReader
+	handshakeW *io.PipeWriter
+
+	mu  sync.Mutex
+	why error
+}
+
+var _ runner.Runner = (*pluginRunner)(nil)
+
+// prepare takes what go-plugin wants the process to be told.
+func (r *pluginRunner) prepare(cmd *exec.Cmd, socketDir string) error {
+	r.socketDir = socketDir
+	// The name that go-plugin's server makes up in there.
+	const example = "/plugin4294967295"
+	if have, most := len(socketDir)+len(example), maxSocketPath(); have > most {
+		return r.fail(fmt.Errorf("the path of its socket, %s, has %d bytes and the system allows %d: set TMPDIR to a shorter directory",
+			socketDir+example, have, most))
+	}
+	r.env = slices.Concat(r.baseEnv(), cmd.Env)
+	r.handshakeR, r.handshakeW = io.Pipe()
+	return nil
+}
+
+// maxSocketPath is the size of sun_path without its final zero.
+func maxSocketPath() int {
+	if runtime.GOOS == "linux" {
+		return 107
+	}
+	return 103
+}
+
+// baseEnv is the minimal environment and what the user added.
+func (r *pluginRunner) baseEnv() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if _, set := r.spec.Env[name]; set {
+			continue
+		}
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	for name, value := range r.spec.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// Start executes the program.
+func (r *pluginRunner) Start(context.Context) error {
+	args := append([]string{r.spec.Command}, r.spec.Args...)
+	c, err := startChild(r.deps.Shim, r.prog, args, r.env, r.spec.Timeouts.Start)
+	if err != nil {
+		return r.fail(explainExec(r.spec.Command, err))
+	}
+	r.mu.Lock()
+	r.child = c
+	r.mu.Unlock()
+	r.log = r.log.With("pid", c.pid)
+	r.output.log = r.log
+	r.output.read(c.stderr, false)
+	r.output.readers.Go(func() { r.readStdout(c.stdout) })
+	return nil
+}
+
+// readStdout passes the handshake line to go-plugin and the rest to the log.
+func (r *pluginRunner) readStdout(stdout io.Reader) {
+	buffered := bufio.NewReaderSize(stdout, maxLine)
+	text, err := readHandshake(buffered, !r.spec.DisableTLS)
+	if err != nil {
+		_ = r.fail(err)
+	} else {
+		_, _ = io.Copy(r.handshakeW, strings.NewReader(text+"\n"))
+	}
+	_ = r.handshakeW.Close()
+	r.output.drain(buffered, true)
+}
+
+// fail records the first reason for a failed start and returns it.
+func (r *pluginRunner) fail(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.why == nil {
+		r.why = err
+	}
+	return r.why
+}
+
+// reason is why the start failed, as this side saw it.
+func (r *pluginRunner) reason() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// process is nil where none has been started.
+func (r *pluginRunner) process() *child {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.child
+}
+
+// pid is 0 where no process has been started.
+func (r *pluginRunner) pid() int {
+	if c := r.process(); c != nil {
+		return c.pid
+	}
+	return 0
+}
+
+// Stdout has the handshake line.
+func (r *pluginRunner) Stdout() io.ReadCloser { return r.handshakeR }
+
+// Stderr is empty.
+func (r *pluginRunner) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name is the command.
+func (r *pluginRunner) Name() string { return r.spec.Command }
+
+// ID is the process id.
+func (r *pluginRunner) ID() string { return strconv.Itoa(r.pid()) }
+
+// Diagnose has nothing to add: errors are explained on this side.
+func (r *pluginRunner) Diagnose(context.Context) string { return "" }
+
+// Wait returns when the process has been reaped, whoever holds its pipes.
+func (r *pluginRunner) Wait(context.Context) error {
+	<-r.child.exited
+	return nil
+}
+
+// Kill ends the group.
+func (r *pluginRunner) Kill(context.Context) error {
+	c := r.process()
+	if c == nil {
+		return errors.New("no process")
+	}
+	return c.kill()
+}
+
+// PluginToHost and HostToPlugin see the same addresses.
+func (r *pluginRunner) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin is the identity.
+func (r *pluginRunner) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

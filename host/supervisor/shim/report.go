@@ -1,0 +1,80 @@
+package shim
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+)
+
+const (
+	wordStarted  = "started"
+	wordFailed   = "failed"
+	wordExited   = "exited"
+	wordSignaled = "signaled"
+)
+
+// ErrNoReport says that the shim ended without a word; somebody killed it.
+var ErrNoReport = errors.New("the plugin's shim was killed")
+
+// Exit is how a plugin process ended.
+type Exit struct {
+	Code   int
+	Signal syscall.Signal // 0 where it was not a signal
+}
+
+func (e Exit) String() string {
+	if e.Signal != 0 {
+		return fmt.Sprintf("killed by %s (%s)", signalName(e.Signal), e.Signal)
+	}
+	return fmt.Sprintf("exit status %d", e.Code)
+}
+
+// Report reads what the shim writes.
+type Report struct{ lines *bufio.Reader }
+
+// NewReport reads from the read end of the report pipe.
+func NewReport(r io.Reader) *Report { return &Report{lines: bufio.NewReader(r)} }
+
+// Started waits for the plugin's process id. The error is the
+// [syscall.Errno] of a failed execution, or [ErrNoReport].
+func (r *Report) Started() (pid int, err error) {
+	word, n, err := r.next()
+	switch {
+	case err != nil:
+		return 0, err
+	case word == wordStarted:
+		return n, nil
+	case word == wordFailed:
+		return 0, syscall.Errno(n)
+	default:
+		return 0, ErrNoReport
+	}
+}
+
+// Ended waits for the plugin's end.
+func (r *Report) Ended() (Exit, error) {
+	word, n, err := r.next()
+	switch {
+	case err != nil:
+		return Exit{}, err
+	case word == wordExited:
+		return Exit{Code: n}, nil
+	case word == wordSignaled:
+		return Exit{Signal: syscall.Signal(n)}, nil
+	default:
+		return Exit{}, ErrNoReport
+	}
+}
+
+func (r *Report) next() (word string, n int, err error) {
+	line, err := r.lines.ReadString('\n')
+	if err != nil {
+		return "", 0, ErrNoReport
+	}
+	if _, err := fmt.Sscanf(line, "%s %d", &word, &n); err != nil {
+		return "", 0, ErrNoReport
+	}
+	return word, n, nil
+}
