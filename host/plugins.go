@@ -1,0 +1,126 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/host/registry"
+	"github.com/stephost/stephost/host/supervisor"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// startPlugins starts all processes in the background and binds the
+// namespaces to them.
+func (h *Host) startPlugins() error {
+	byName := make(map[string]*supervisor.Plugin, len(h.cfg.Plugins))
+	for _, p := range h.cfg.Plugins {
+		plugin, err := supervisor.Start(h.pluginSpec(p), supervisor.Deps{
+			Logger:      h.log.Named("plugin"),
+			Shim:        h.shim,
+			HostVersion: h.version,
+		})
+		if err != nil {
+			return fmt.Errorf("plugin %q: %w", p.Name, err)
+		}
+		byName[p.Name] = plugin
+		h.pluginsMu.Lock()
+		h.plugins = append(h.plugins, plugin)
+		h.pluginsMu.Unlock()
+	}
+	bindings := make([]registry.Binding, 0, len(h.cfg.Namespaces))
+	for _, ns := range h.cfg.Namespaces {
+		bindings = append(bindings, registry.Binding{
+			Namespace: ns.Name, Plugin: ns.Plugin, Executor: byName[ns.Plugin],
+		})
+	}
+	return h.registry.Refresh(bindings)
+}
+
+// running are the plugins that have been started.
+func (h *Host) running() []*supervisor.Plugin {
+	h.pluginsMu.Lock()
+	defer h.pluginsMu.Unlock()
+	return slices.Clone(h.plugins)
+}
+
+func (h *Host) pluginSpec(p config.Plugin) supervisor.Spec {
+	env := make(map[string]string, len(p.Env))
+	for name, value := range p.Env {
+		env[name] = value.Reveal()
+	}
+	binder := &configBinder{plugin: p, files: h.cfg.Files}
+	return supervisor.Spec{
+		Name: p.Name, Command: p.Command, Args: p.Args, Env: env,
+		SHA256: p.SHA256, Instances: p.Instances, DisableTLS: p.TLS == "off",
+		Restart: supervisor.Restart{
+			BackoffInitial: p.Restart.BackoffInitial, BackoffMax: p.Restart.BackoffMax,
+			MaxCrashes: p.Restart.MaxCrashes, Window: p.Restart.Window,
+		},
+		Timeouts:  supervisor.Timeouts{Stop: h.cfg.Host.Shutdown.KillTimeout},
+		LogLevel:  h.cfg.Host.LogLevel,
+		Configure: binder.configure,
+		Diagnose:  binder.diagnose,
+	}
+}
+
+// stopPlugins ends all processes at once. Nothing is in flight any more.
+func (h *Host) stopPlugins() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*h.cfg.Host.Shutdown.KillTimeout)
+	defer cancel()
+	var group errgroup.Group
+	for _, p := range h.running() {
+		group.Go(func() error {
+			if err := p.Stop(ctx); err != nil {
+				return fmt.Errorf("stop plugin %q: %w", p.Status().Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// configBinder decodes a plugin's config block against the schema that the
+// plugin describes, and points its complaints at the user's file.
+type configBinder struct {
+	plugin config.Plugin
+	files  map[string]*hcl.File
+
+	mu     sync.Mutex
+	schema *pluginv1.ConfigBlock
+}
+
+// configure is called at each start, with what the new process describes.
+func (b *configBinder) configure(_ context.Context, described *pluginv1.DescribeResponse) ([]byte, error) {
+	b.mu.Lock()
+	b.schema = described.GetConfig()
+	b.mu.Unlock()
+	value, diags := config.DecodePlugin(b.plugin, described.GetConfig())
+	return value, b.failure(diags)
+}
+
+func (b *configBinder) diagnose(complaints []*pluginv1.Diagnostic) error {
+	b.mu.Lock()
+	schema := b.schema
+	b.mu.Unlock()
+	return b.failure(config.LocatePluginDiagnostics(b.plugin, schema, complaints))
+}
+
+// failure renders errors with their source lines; warnings alone are none.
+func (b *configBinder) failure(diags hcl.Diagnostics) error {
+	if !diags.HasErrors() {
+		return nil
+	}
+	var text strings.Builder
+	if err := config.Print(&text, diags, b.files); err != nil {
+		return diags
+	}
+	return errors.New(strings.TrimSpace(text.String()))
+}

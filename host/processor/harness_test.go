@@ -1,0 +1,219 @@
+package processor_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/processor"
+	"github.com/stephost/stephost/internal/devpg/devpgtest"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq"
+)
+
+func TestMain(m *testing.M) { devpgtest.Main(m) }
+
+// patience bounds every wait of these tests; nothing depends on its length.
+const patience = 30 * time.Second
+
+// scripted is a plugin without a process: it lets a test hold steps, answer
+// them when it likes, and be not ready.
+type scripted struct {
+	handle func(ctx context.Context, s *pluginv1.Step) *pluginv1.Result
+
+	mu      sync.Mutex
+	ready   bool
+	changed chan struct{}
+	running map[uint64]context.CancelCauseFunc
+	work    sync.WaitGroup
+}
+
+func newScripted(handle func(context.Context, *pluginv1.Step) *pluginv1.Result) *scripted {
+	return &scripted{handle: handle, ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}}
+}
+
+func (x *scripted) State() processor.ExecutorState {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return processor.ExecutorState{
+		Ready: x.ready, Changed: x.changed, Default: "work", Reason: "the test says so",
+		Steps: map[string]struct{}{"work": {}},
+	}
+}
+
+func (x *scripted) setReady(ready bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ready = ready
+	close(x.changed)
+	x.changed = make(chan struct{})
+}
+
+func (x *scripted) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {
+	for _, s := range steps {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		x.mu.Lock()
+		x.running[s.GetId()] = cancel
+		x.mu.Unlock()
+		x.work.Go(func() {
+			defer cancel(nil)
+			res := x.handle(ctx, s)
+			x.mu.Lock()
+			delete(x.running, s.GetId())
+			x.mu.Unlock()
+			if res == nil {
+				sink.Lost([]uint64{s.GetId()}, fmt.Errorf("the plugin was killed"))
+				return
+			}
+			res.Id = s.GetId()
+			sink.Results([]*pluginv1.Result{res})
+		})
+	}
+}
+
+func (x *scripted) Cancel(ids []uint64, reason pluginv1.CancelReason) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, id := range ids {
+		if cancel, ok := x.running[id]; ok {
+			cancel(fmt.Errorf("%v", reason))
+		}
+	}
+}
+
+func succeed(context.Context, *pluginv1.Step) *pluginv1.Result { return succeeded(`{"ok": true}`) }
+
+func succeeded(output string) *pluginv1.Result {
+	return &pluginv1.Result{Outcome: &pluginv1.Result_Success{Success: &pluginv1.Success{Output: []byte(output)}}}
+}
+
+func failure(message string) *pluginv1.Result {
+	return &pluginv1.Result{Outcome: &pluginv1.Result_Failure{Failure: &pluginv1.Failure{Message: message}}}
+}
+
+// bundle is a processor with one namespace, "ns", on a database of its own.
+type bundle struct {
+	*processor.Processor
+	t      testing.TB
+	dsn    string
+	exec   *scripted
+	broker *pgmq.Broker
+	db     *pgxpool.Pool
+	steps  chan processor.StepEvent
+}
+
+// fixed is a registry with one plugin for everything.
+type fixed struct{ plugin processor.Executor }
+
+func (r fixed) Executor(string) (processor.Executor, bool) { return r.plugin, true }
+
+func fill(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, tmpSchema); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest(ARRAY['ns_queue','ns_dead','results','other_queue']) q`)
+	return err
+}
+
+func setup(t testing.TB, exec *scripted, changes ...func(*processor.Options)) *bundle {
+	t.Helper()
+	return setupOn(t, devpgtest.New(t, devpgtest.Template("processor", fill)), exec, changes...)
+}
+
+func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processor.Options)) *bundle {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	b := &bundle{t: t, dsn: dsn, exec: exec, steps: make(chan processor.StepEvent, 100_000)}
+	var err error
+	b.broker, err = pgmq.Open(ctx, pgmq.Options{DSN: dsn, Logger: hclog.NewNullLogger()})
+	require.NoError(t, err)
+	t.Cleanup(b.broker.Close)
+	b.db, err = pgxpool.New(ctx, dsn)
+	require.NoError(t, err)
+	t.Cleanup(b.db.Close)
+	opts := processor.Options{
+		Broker:   b.broker,
+		Registry: fixed{exec},
+		Namespaces: []processor.Namespace{{
+			Name: "ns", Queue: "ns_queue", Concurrency: 10, StepKey: "step",
+			ResultQueue: "results", DeadLetter: "ns_dead",
+			Retry: processor.RetryPolicy{MaxAttempts: 3, MaxDeliveries: 3, Delay: processor.Fixed(10 * time.Millisecond)},
+		}},
+		MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
+		SettlementBuffer: 1000, Bytes: 64 << 20, MaxBody: 64 << 20, KillTimeout: patience,
+		WorkerID: "test", QueueOf: func(ns string) (string, bool) { return ns + "_queue", ns == "other" || ns == "ns" },
+		OnStep:  func(e processor.StepEvent) { b.steps <- e },
+		Metrics: processor.NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
+	}
+	for _, change := range changes {
+		change(&opts)
+	}
+	b.Processor = processor.New(opts)
+	b.Start()
+	t.Cleanup(func() {
+		b.Stop()
+		exec.work.Wait()
+	})
+	return b
+}
+
+// send enqueues bodies and tells the lane.
+func (b *bundle) send(bodies ...string) []int64 {
+	b.t.Helper()
+	out := make([]queues.Outgoing, len(bodies))
+	for i, body := range bodies {
+		out[i].Body = []byte(body)
+	}
+	ids, err := b.broker.Send(b.t.Context(), "ns_queue", out)
+	require.NoError(b.t, err)
+	b.hint()
+	return ids
+}
+
+func (b *bundle) hint() {
+	b.t.Helper()
+	require.NoError(b.t, b.ExecuteStepFromEvent(b.t.Context(), queues.Event{
+		Kind: queues.EventStepReady, Queue: "ns_queue", ReceivedAt: time.Now(),
+	}))
+}
+
+// settled waits for n settlements and returns them.
+func (b *bundle) settled(n int) []processor.StepEvent {
+	b.t.Helper()
+	var got []processor.StepEvent
+	deadline := time.After(patience)
+	for len(got) < n {
+		select {
+		case e := <-b.steps:
+			if e.Kind == processor.StepSettled {
+				got = append(got, e)
+			}
+		case <-deadline:
+			b.t.Fatalf("%d of %d settlements came", len(got), n)
+		}
+	}
+	return got
+}
+
+func (b *bundle) count(sql string, args ...any) int {
+	b.t.Helper()
+	var n int
+	require.NoError(b.t, b.db.QueryRow(b.t.Context(), sql, args...).Scan(&n))
+	return n
+}
+
+func (b *bundle) exec1(sql string, args ...any) {
+	b.t.Helper()
+	_, err := b.db.Exec(b.t.Context(), sql, args...)
+	require.NoError(b.t, err)
+}
