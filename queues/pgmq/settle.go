@@ -92,30 +92,10 @@ func (s *settling) sort(batch []queues.Settlement) []groupMembers {
 		}
 		groups[at].members = append(groups[at].members, m)
 	}
-	for i := range groups {
-		groups[i].members = s.unique(groups[i].members)
+	for _, g := range groups {
+		slices.SortStableFunc(g.members, func(x, y member) int { return compare(x.lease.ID, y.lease.ID) })
 	}
 	return groups
-}
-
-// unique sorts by id and drops a lease that is there twice: joined twice, its
-// row would send twice.
-func (s *settling) unique(members []member) []member {
-	slices.SortStableFunc(members, func(x, y member) int {
-		if c := compare(x.lease.ID, y.lease.ID); c != 0 {
-			return c
-		}
-		return compare(int64(x.lease.Epoch), int64(y.lease.Epoch))
-	})
-	kept := members[:0]
-	for _, m := range members {
-		if n := len(kept); n > 0 && kept[n-1].lease == m.lease {
-			s.results[m.at].Status = queues.LeaseLost
-			continue
-		}
-		kept = append(kept, m)
-	}
-	return kept
 }
 
 func describeMember(settlement queues.Settlement) (g group, m member, err error) {

@@ -10,7 +10,8 @@ import (
 // A settlement statement is a chain of CTEs: `done` takes or changes the rows
 // that still have their lease's epoch, and every other arm joins it, so that
 // nothing is written for a member whose lease is lost. Members are known by
-// their ordinal, from one.
+// their ordinal, from one; a lease that is there twice takes its row under one
+// of its ordinals, so it sends once.
 //
 // Parameters: $1 ids, $2 epochs; unless completing $3 delays in microseconds
 // and $4 records; then for each target, in the order of their names, ordinals,
