@@ -418,7 +418,9 @@ func TestStopKeepsItsDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, w.Stop(ctx), context.DeadlineExceeded)
+		began := time.Now()
 		require.NoError(t, w.Stop(t.Context()))
+		require.Zero(t, time.Since(began), "the commander was told to give up")
 	})
 }
 
@@ -458,6 +460,8 @@ func TestStatisticsAreMeasured(t *testing.T) {
 		require.EqualValues(t, 1, stats.EventsFailed)
 		require.EqualValues(t, 4, stats.BySource["notification"])
 		require.EqualValues(t, 2, stats.BySource["sweep"])
+		require.Equal(t, 4, lanes.paths["event"])
+		require.Equal(t, int(before.EventsProcessed), lanes.paths["poll"])
 		require.EqualValues(t, stats.EventsProcessed+stats.EventsFailed, stats.ByKind["step_ready"])
 		require.Equal(t, at, stats.LastEventAt)
 		require.InDelta(t, 0.011, stats.Recent.P99.Seconds(), 0.003)
@@ -478,5 +482,25 @@ func TestProcessEventRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		w, _, _ := startWorker(t, config(eventsystem.PollingOnly))
 		require.Error(t, w.ProcessEvent(t.Context(), queues.Event{Queue: "a"}))
 		require.EqualValues(t, 1, w.Statistics().EventsFailed)
+	})
+}
+
+func TestSwitchFinishesWhatTheLastOneCouldNotStop(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := queuestest.New("a", "b")
+		commander := stuck{make(chan struct{})}
+		store.SendSilently("a", 0)
+		w, err := eventsystem.NewWorker(config(eventsystem.Hybrid), eventsystem.WorkerParts{
+			Commander: commander, Subscriber: store, Prober: store, Logger: hclog.NewNullLogger(),
+		})
+		require.NoError(t, err)
+		require.NoError(t, w.Start(t.Context()))
+		require.NoError(t, w.WaitProven(t.Context()))
+		synctest.Wait()
+		require.ErrorContains(t, w.SetMode(t.Context(), eventsystem.EventDrivenOnly), "switched from Hybrid to EventDrivenOnly, but")
+		require.Equal(t, eventsystem.EventDrivenOnly, w.Mode())
+		close(commander.released)
+		require.NoError(t, w.SetMode(t.Context(), eventsystem.Hybrid))
+		require.NoError(t, w.Stop(t.Context()))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,12 @@ func TestListenerReconnectsAndSweeps(t *testing.T) {
 		require.True(t, health[0].Healthy)
 		require.EqualValues(t, 1, l.Stats().Reconnects())
 		require.Equal(t, 1, store.Connections())
+
+		// The long outage is forgotten.
+		store.Kill()
+		time.Sleep(2 * time.Second)
+		require.True(t, l.Stats().Connected)
+		require.EqualValues(t, 2, l.Stats().Reconnects())
 	})
 }
 
@@ -205,7 +212,7 @@ func TestListenerMergesWhatNobodyTakes(t *testing.T) {
 		proven(t, l)
 		for i := range 10_000 {
 			store.Announce(queues.Event{Kind: queues.EventStepReady, Queue: "a", MessageID: int64(i + 1), Count: 2})
-			store.Announce(queues.Event{Kind: queues.EventStepReady, Queue: "b", Delay: time.Duration(i+1) * time.Minute})
+			store.Announce(queues.Event{Kind: queues.EventStepReady, Queue: "b", Delay: time.Duration(10_000-i) * time.Minute})
 		}
 		synctest.Wait()
 		// Two sweeps, one of a, and delayed ones until the buffer was full.
@@ -286,5 +293,36 @@ func TestListenerStopsAndStartsAgain(t *testing.T) {
 		l.Start() // does nothing
 		proven(t, l)
 		require.Equal(t, 1, store.Connections())
+	})
+}
+
+// busy is a connection whose events never end.
+type busy struct{ verified atomic.Int64 }
+
+func (b *busy) Subscribe(context.Context, []string) (queues.Subscription, error) { return b, nil }
+
+func (b *busy) Receive(context.Context) (queues.Event, error) {
+	time.Sleep(time.Millisecond)
+	return queues.Event{Kind: queues.EventStepReady, Queue: "a"}, nil
+}
+
+func (b *busy) Verify(context.Context) error {
+	b.verified.Add(1)
+	return nil
+}
+
+func (b *busy) Close() error { return nil }
+
+func TestListenerVerifiesAConnectionThatIsNeverQuiet(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		connection := &busy{}
+		l := queues.NewListener(queues.ListenerConfig{Queues: []string{"a"}}, connection, hclog.NewNullLogger())
+		l.Start()
+		for range 300 {
+			time.Sleep(time.Second)
+			require.Less(t, l.Pulse().Overdue(), time.Second)
+		}
+		require.InDelta(t, 11, connection.verified.Load(), 2)
+		require.NoError(t, l.Stop(t.Context()))
 	})
 }

@@ -147,13 +147,12 @@ func (p *FallbackPoller) run(ctx context.Context) {
 	faulty := rareLog{log: p.log, what: p.cfg.Name + " cannot look into a queue"}
 	for ctx.Err() == nil {
 		began := time.Now()
-		hint := p.takeHint()
+		p.clearHint()
 		states, err := p.probe(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			p.restoreHint(hint)
 			in := retry.delay()
 			p.failed(err, in)
 			failing.warn("error", err, "in", in)
@@ -177,22 +176,13 @@ func (p *FallbackPoller) probe(ctx context.Context) ([]QueueState, error) {
 	return states, nil
 }
 
-// takeHint clears the hint before a probe that will see what it was about:
-// whoever hinted had committed before.
-func (p *FallbackPoller) takeHint() time.Time {
+// clearHint forgets the hint before a probe that will see what it was about:
+// whoever hinted had committed before. A probe that fails is followed by one
+// that sees it.
+func (p *FallbackPoller) clearHint() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	hint := p.hint
 	p.hint = time.Time{}
-	return hint
-}
-
-func (p *FallbackPoller) restoreHint(hint time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !hint.IsZero() && (p.hint.IsZero() || hint.Before(p.hint)) {
-		p.hint = hint
-	}
 }
 
 // probed emits what a probe found and returns when the next message is due;

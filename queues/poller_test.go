@@ -204,6 +204,13 @@ func TestPollerReportsMissingAndFaultyQueues(t *testing.T) {
 		require.ErrorContains(t, states[1].Err, "permission denied")
 		require.True(t, states[2].Missing)
 
+		store.SetFault("gone", errors.New("lock timeout"))
+		time.Sleep(2 * time.Second)
+		store.SetFault("gone", nil)
+		time.Sleep(2 * time.Second)
+		_, _, config = drain(t, p)
+		require.Empty(t, config, "a fault is no news of the queue's existence")
+
 		store.Create("gone")
 		store.SendSilently("gone", 0)
 		time.Sleep(2 * time.Second)
@@ -224,6 +231,12 @@ func TestPollerStopEndsTheLoop(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, before, store.Probes())
 		require.False(t, p.Stats().Running)
+
+		store.SetDown(true)
+		p.Start()
+		require.False(t, p.Stats().Working, "what was before says nothing")
+		store.SetDown(false)
+		proven(t, p)
 	})
 }
 

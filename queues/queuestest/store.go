@@ -172,7 +172,10 @@ func (s *Store) Probe(_ context.Context, names []string) ([]queues.QueueState, e
 
 func (s *Store) state(name string) queues.QueueState {
 	messages, exists := s.queues[name]
-	state := queues.QueueState{Queue: name, Missing: !exists, NextDue: -1, Err: s.faults[name]}
+	if err := s.faults[name]; err != nil {
+		return queues.QueueState{Queue: name, NextDue: -1, Err: err}
+	}
+	state := queues.QueueState{Queue: name, Missing: !exists, NextDue: -1}
 	for _, at := range messages {
 		if wait := time.Since(at); wait >= 0 {
 			state.Visible = true
