@@ -2,6 +2,7 @@ package pgmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -236,6 +237,12 @@ func (s *settling) resolve(g group, members []member) (tables, []member) {
 	known, err := s.b.layoutsOf(s.ctx, s.b.settle, names)
 	if err == nil && g.kind == kindDead && known[g.dead] == nil {
 		known, err = s.createDead(g.dead, names)
+	}
+	if errors.Is(err, errName) {
+		for _, m := range members {
+			s.refuse(m.at, m.lease.ID, err)
+		}
+		return tables{}, nil
 	}
 	if err != nil {
 		s.unknown(members, s.b.explain(err))

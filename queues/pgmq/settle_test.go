@@ -398,3 +398,81 @@ func TestRecordsAreAlwaysStorable(t *testing.T) {
 	require.NotContains(t, text, `\u0000`)
 	require.Equal(t, json.RawMessage(`[1]`), decodeRecord([]byte(text)).OriginalHeaders)
 }
+
+func TestLargeSettlementsAreCutUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	const targets = maxTargets + 8
+	b.create("orders")
+	var batch []queues.Settlement
+	for i := range targets {
+		target := fmt.Sprintf("target_%d", i)
+		b.create(target)
+		b.send("orders", `{}`)
+	}
+	for i, d := range b.claim("orders", targets) {
+		send := sends(fmt.Sprintf("target_%d", i), `{}`)
+		if i < 3 {
+			send[0].Body = []byte(`"` + strings.Repeat("x", maxBytes/2) + `"`)
+		}
+		batch = append(batch, queues.Settlement{Lease: d.Lease, Action: queues.Complete{Send: send}})
+	}
+	for _, result := range b.Settle(t.Context(), "orders", batch) {
+		require.NoError(t, result.Err)
+		require.Equal(t, queues.Settled, result.Status)
+	}
+	for i := range targets {
+		require.Equal(t, 1, b.count(fmt.Sprintf("pgmq.q_target_%d", i)))
+	}
+}
+
+func TestOddSettlementsAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	b.send("orders", `{}`)
+	d := b.claimOne("orders")
+	foreign := d.Lease
+	foreign.Queue = "others"
+	got := b.Settle(t.Context(), "orders", []queues.Settlement{
+		{Lease: foreign, Action: queues.Complete{}},
+		{Lease: d.Lease},
+		{Lease: d.Lease, Action: queues.DeadLetter{Queue: "No Such Name"}},
+		{Lease: d.Lease, Action: queues.Complete{}},
+	})
+	require.Equal(t, queues.Refused, got[0].Status)
+	require.ErrorContains(t, got[0].Err, `belongs to queue "others"`)
+	require.Equal(t, queues.Refused, got[1].Status)
+	require.ErrorContains(t, got[1].Err, "no action")
+	require.Equal(t, queues.Refused, got[2].Status)
+	require.ErrorIs(t, got[2].Err, errName)
+	require.Equal(t, queues.Settled, got[3].Status)
+}
+
+// Old queues may have any name that their creator chose.
+func TestForeignNamesAreAdopted(t *testing.T) {
+	t.Parallel()
+	overLayouts(t, func(t *testing.T, b *bundle) {
+		for _, name := range []string{"Mixed", "odd-name", `it's "quoted"`} {
+			b.exec("SELECT pgmq.create($1)", name)
+			s := b.subscribe(name)
+			b.send(name, `1`)
+			d := b.claimOne(name)
+			require.Equal(t, name, d.Queue)
+			b.mustEnd(d.Lease, queues.Release{Record: queues.Record{Failures: 1}})
+			require.Equal(t, name, receive(t, s).Queue)
+			d = b.claimOne(name)
+			require.Equal(t, 1, d.Record.Failures)
+			b.mustEnd(d.Lease, queues.DeadLetter{Queue: "dead", Send: sends(name, `2`), Record: d.Record})
+			b.mustEnd(b.claimOne(name).Lease, queues.Complete{})
+			states, err := b.Probe(t.Context(), []string{name})
+			require.NoError(t, err)
+			require.NoError(t, states[0].Err)
+			require.False(t, states[0].Missing)
+		}
+		dead, err := b.DeadList(t.Context(), "dead", 10)
+		require.NoError(t, err)
+		require.Len(t, dead, 3)
+		require.Equal(t, `it's "quoted"`, dead[2].Record.Origin.Queue)
+	})
+}
