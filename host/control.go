@@ -142,6 +142,7 @@ func pluginStatus(p *supervisor.Plugin) admin.Plugin {
 	for _, i := range s.Instances {
 		plugin.Instances = append(plugin.Instances, admin.Instance{
 			Index: i.Instance, PID: i.PID, State: string(i.State), InFlight: i.InFlight, Restarts: i.Restarts,
+			LastError: i.LastError,
 		})
 		// The soonest attempt of any process is the plugin's next.
 		if next := admin.Seconds(max(time.Until(i.NextAttempt), 0)); !i.NextAttempt.IsZero() &&

@@ -64,7 +64,7 @@ func TestTerminatedListenBackendRecoversAndSweeps(t *testing.T) {
 	// sweep after the reconnect can find it.
 	b.quiet("a_queue")
 	b.send("a_queue", `{}`)
-	require.Equal(t, 1, b.count(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'`))
+	require.Equal(t, 1, b.count(`SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'stephost listen'`))
 	b.results(1)
 	require.Greater(t, b.Status(t.Context()).Listener.Reconnects, before)
 	b.sql(`ALTER TABLE pgmq.q_a_queue ENABLE TRIGGER USER`)
@@ -229,7 +229,7 @@ func TestTwoHundredNamespacesShareOneListenConnection(t *testing.T) {
 	b.sql(`SELECT pgmq.send('n' || n || '_queue', '{}'::jsonb) FROM generate_series(0, $1::int - 1) n`, namespaces)
 	b.results(namespaces)
 	mine := `datname = current_database() AND application_name LIKE 'stephost%'`
-	require.Equal(t, 1, b.count(`SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%' AND `+mine))
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stephost listen' AND `+mine))
 	require.LessOrEqual(t, b.count(`SELECT count(*) FROM pg_stat_activity WHERE `+mine), 7)
 }
 
@@ -255,8 +255,12 @@ func TestPluginRefusesItsConfigAtTheLineInTheFile(t *testing.T) {
 	b := build(t, newDatabase(t), settings{plugin: "config {\n refuse = true\n }"})
 	b.run()
 	b.eventually("the refusal is reported", func() bool {
-		reason := b.Status(context.Background()).Plugins[0].Reason
-		return strings.Contains(reason, "test.hcl:") && strings.Contains(reason, "refused as asked")
+		plugins := b.Status(context.Background()).Plugins
+		if len(plugins) == 0 || len(plugins[0].Instances) == 0 {
+			return false
+		}
+		last := plugins[0].Instances[0].LastError
+		return strings.Contains(last, "test.hcl:") && strings.Contains(last, "refused as asked")
 	})
 	b.send("a_queue", `{}`)
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_queue WHERE read_ct = 0`))

@@ -125,6 +125,8 @@ type Instance struct {
 	State    string `json:"state"`
 	InFlight int    `json:"in_flight"`
 	Restarts int    `json:"restarts"`
+	// LastError is why its last process ended or could not start.
+	LastError string `json:"last_error,omitempty"`
 }
 
 // Events are the event system's statistics.

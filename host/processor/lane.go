@@ -33,6 +33,10 @@ type lane struct {
 
 	work sync.WaitGroup // fetches of large bodies
 
+	// turn is held while the lane may claim. Who has paused it and then got the
+	// turn knows that nothing is claimed any more.
+	turn sync.Mutex
+
 	mu        sync.Mutex
 	entries   map[uint64]*entry
 	byMessage map[int64]*entry
@@ -132,21 +136,25 @@ type wait struct {
 // in the way, and says when to look again.
 func (l *lane) fill(ctx context.Context) wait {
 	for ctx.Err() == nil {
-		exec, w, ok := l.admissible(ctx)
-		if !ok {
+		if w, again := l.fillOnce(ctx); !again {
 			return w
-		}
-		look, ok := l.takeHunger()
-		if !ok {
-			return wait{in: l.untilNext(), changed: exec.Changed}
-		}
-		if !l.claim(ctx, exec, look) {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return wait{in: l.hunger.next(l.opts.Now()), changed: exec.Changed}
 		}
 	}
 	return wait{in: never}
+}
+
+func (l *lane) fillOnce(ctx context.Context) (w wait, again bool) {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	exec, w, ok := l.admissible(ctx)
+	if !ok {
+		return w, false
+	}
+	look, ok := l.takeHunger()
+	if ok && l.claim(ctx, exec, look) {
+		return wait{}, true
+	}
+	return wait{in: l.untilNext(), changed: exec.Changed}, false
 }
 
 // admissible tells whether the lane may claim at all now: not paused, plugin
@@ -250,7 +258,8 @@ func (l *lane) room(state ExecutorState) int {
 	return room
 }
 
-// setPaused stops or resumes claiming.
+// setPaused stops or resumes claiming. After a pause has returned nothing more
+// is claimed.
 func (l *lane) setPaused(paused bool) {
 	l.mu.Lock()
 	l.paused = paused
@@ -259,27 +268,40 @@ func (l *lane) setPaused(paused bool) {
 	}
 	l.mu.Unlock()
 	poke(l.wake)
+	if paused {
+		l.turn.Lock()
+		defer l.turn.Unlock()
+	}
 }
 
-// stop ends claiming for good. The lane is empty once its entries are settled.
+// stop ends claiming for good.
 func (l *lane) stop() {
 	l.mu.Lock()
-	if !l.stopped {
-		l.stopped = true
-		l.checkEmpty()
-	}
+	l.stopped = true
 	l.mu.Unlock()
 	poke(l.wake)
 }
 
-// checkEmpty reports the end of the last entry after stop; l.mu is held.
+// awaitClaim waits for a claim that was under way when the lane was stopped.
+// From then on the lane is empty once its entries are settled.
+func (l *lane) awaitClaim() {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.checkEmpty()
+}
+
+// checkEmpty reports the end of the last entry; l.mu is held.
 func (l *lane) checkEmpty() {
-	if l.stopped && len(l.entries) == 0 {
-		select {
-		case <-l.empty:
-		default:
-			close(l.empty)
-		}
+	if !l.closing || len(l.entries) > 0 {
+		return
+	}
+	select {
+	case <-l.empty:
+	default:
+		close(l.empty)
 	}
 }
 

@@ -82,6 +82,9 @@ func (p *Processor) Drain(ctx context.Context) error {
 	for _, l := range p.lanes {
 		l.stop()
 	}
+	for _, l := range p.lanes {
+		l.awaitClaim()
+	}
 	if p.allEmpty(ctx) == nil {
 		return nil
 	}
