@@ -452,27 +452,35 @@ func TestOddSettlementsAreRefused(t *testing.T) {
 // Old queues may have any name that their creator chose.
 func TestForeignNamesAreAdopted(t *testing.T) {
 	t.Parallel()
-	overLayouts(t, func(t *testing.T, b *bundle) {
-		for _, name := range []string{"Mixed", "odd-name", `it's "quoted"`} {
-			b.exec("SELECT pgmq.create($1)", name)
-			s := b.subscribe(name)
-			b.send(name, `1`)
-			d := b.claimOne(name)
-			require.Equal(t, name, d.Queue)
-			b.mustEnd(d.Lease, queues.Release{Record: queues.Record{Failures: 1}})
-			require.Equal(t, name, receive(t, s).Queue)
-			d = b.claimOne(name)
-			require.Equal(t, 1, d.Record.Failures)
-			b.mustEnd(d.Lease, queues.DeadLetter{Queue: "dead", Send: sends(name, `2`), Record: d.Record})
-			b.mustEnd(b.claimOne(name).Lease, queues.Complete{})
-			states, err := b.Probe(t.Context(), []string{name})
-			require.NoError(t, err)
-			require.NoError(t, states[0].Err)
-			require.False(t, states[0].Missing)
-		}
-		dead, err := b.DeadList(t.Context(), "dead", 10)
+	for _, l := range pgmqtest.Layouts() {
+		t.Run(string(l), func(t *testing.T) {
+			t.Parallel()
+			adopt(setup(t, l))
+		})
+	}
+}
+
+func adopt(b *bundle) {
+	t := b.t
+	for _, name := range []string{"Mixed", "odd-name", `it's "quoted"`} {
+		b.exec("SELECT pgmq.create($1)", name)
+		s := b.subscribe(name)
+		b.send(name, `1`)
+		d := b.claimOne(name)
+		require.Equal(t, name, d.Queue)
+		b.mustEnd(d.Lease, queues.Release{Record: queues.Record{Failures: 1}})
+		require.Equal(t, name, receive(t, s).Queue)
+		d = b.claimOne(name)
+		require.Equal(t, 1, d.Record.Failures)
+		b.mustEnd(d.Lease, queues.DeadLetter{Queue: "dead", Send: sends(name, `2`), Record: d.Record})
+		b.mustEnd(b.claimOne(name).Lease, queues.Complete{})
+		states, err := b.Probe(t.Context(), []string{name})
 		require.NoError(t, err)
-		require.Len(t, dead, 3)
-		require.Equal(t, `it's "quoted"`, dead[2].Record.Origin.Queue)
-	})
+		require.NoError(t, states[0].Err)
+		require.False(t, states[0].Missing)
+	}
+	dead, err := b.DeadList(t.Context(), "dead", 10)
+	require.NoError(t, err)
+	require.Len(t, dead, 3)
+	require.Equal(t, `it's "quoted"`, dead[2].Record.Origin.Queue)
 }
