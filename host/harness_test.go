@@ -22,6 +22,7 @@ import (
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/host/supervisor/shim"
 	"github.com/stephost/stephost/internal/devpg/devpgtest"
+	"github.com/stephost/stephost/queues/pgmq/schema"
 )
 
 // patience bounds every wait of these tests; nothing depends on its length.
@@ -49,7 +50,7 @@ var testPlugin = sync.OnceValues(func() (string, error) { //nolint:gochecknoglob
 })
 
 func fill(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, tmpSchema); err != nil {
+	if _, err := schema.Install(ctx, conn); err != nil {
 		return err
 	}
 	_, err := conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest(ARRAY['a_queue','a_dead','b_queue','b_dead','results']) q`)

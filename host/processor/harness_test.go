@@ -18,6 +18,7 @@ import (
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
+	"github.com/stephost/stephost/queues/pgmq/schema"
 )
 
 func TestMain(m *testing.M) { devpgtest.Main(m) }
@@ -117,7 +118,7 @@ type fixed struct{ plugin processor.Executor }
 func (r fixed) Executor(string) (processor.Executor, bool) { return r.plugin, true }
 
 func fill(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, tmpSchema); err != nil {
+	if _, err := schema.Install(ctx, conn); err != nil {
 		return err
 	}
 	_, err := conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest(ARRAY['ns_queue','ns_dead','results','other_queue']) q`)

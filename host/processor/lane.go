@@ -47,7 +47,8 @@ type lane struct {
 	hunger    hunger
 	paused    bool
 	stopped   bool          // claims no more, for good
-	empty     chan struct{} // closed when stopped and no entries are left
+	closing   bool          // and no claim is under way any more
+	empty     chan struct{} // closed when closing and no entries are left
 	status    laneStatus
 
 	progress atomic.Int64 // host's clock in ns when the loop last came round
