@@ -116,6 +116,13 @@ func TestPollerDoesNotSpin(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		require.InDelta(t, 50, store.Probes()-before, 2)
+
+		// And then no more: a hint is good for one probe.
+		store.Take("a")
+		time.Sleep(10 * time.Second)
+		before = store.Probes()
+		time.Sleep(time.Minute)
+		require.InDelta(t, 12, store.Probes()-before, 2)
 	})
 }
 
