@@ -43,9 +43,9 @@ func (a *app) rootCommand() *cobra.Command {
 	_ = root.MarkPersistentFlagFilename("config", "hcl")
 
 	root.AddCommand(
-		a.validateCommand(), a.statusCommand(),
+		a.runCommand(), a.devCommand(), a.validateCommand(), a.statusCommand(),
 		a.modeCommand(), a.namespaceCommand(), a.pluginCommand(),
-		a.queueCommand(), a.deadCommand(), a.versionCommand(),
+		a.queueCommand(), a.deadCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	asGroup(root)
 	return root
