@@ -52,7 +52,7 @@ func exitCode(ctx context.Context, err error) int {
 		return ExitUsage
 	case errors.As(err, &unreachable):
 		return ExitNoHost
-	case errors.Is(context.Cause(ctx), errInterrupted) && errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errInterrupted):
 		return ExitInterrupted
 	default:
 		return ExitFailure

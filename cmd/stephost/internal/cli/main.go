@@ -49,11 +49,17 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return ExitOK
 	}
+	code := exitCode(ctx, err)
 	var reported *reportedError
-	if !errors.As(err, &reported) {
+	switch {
+	case errors.As(err, &reported):
+	case code == ExitInterrupted:
+		// What the signal broke off is no error of its own.
+		_, _ = fmt.Fprintln(a.stderr, "stephost: interrupted")
+	default:
 		_, _ = fmt.Fprintf(a.stderr, "stephost: %s\n", oneLine(err))
 	}
-	return exitCode(ctx, err)
+	return code
 }
 
 // oneLine joins the lines of an error. Errors that wrap several have one each.

@@ -17,6 +17,7 @@ func (a *app) queueCommand() *cobra.Command {
 	group := asGroup(&cobra.Command{Use: "queue", Short: "Work on the queues of a database"})
 	db.register(group)
 	group.AddCommand(
+		a.queueInstallCommand(&db),
 		a.queueCreateCommand(&db),
 		a.queueDropCommand(&db),
 		a.queueListCommand(&db),

@@ -148,6 +148,7 @@ type sender struct {
 	batchLine int // of the input, the first one of the batch
 
 	count       int64
+	sentLine    int // of the input, the last one that was sent
 	first, last int64
 	ids         []int64 // the first few
 }
@@ -212,6 +213,7 @@ func (s *sender) flush(ctx context.Context) error {
 	}
 	s.last = ids[len(ids)-1]
 	s.count += int64(len(ids))
+	s.sentLine = s.line
 	for _, id := range ids {
 		if len(s.ids) < maxListedIDs {
 			s.ids = append(s.ids, id)
@@ -227,7 +229,7 @@ func (s *sender) explain(err error) error {
 	if s.count == 0 {
 		return err
 	}
-	return fmt.Errorf("%w (%s before line %d were sent)", err, countOf(s.count, "message"), s.batchLine)
+	return fmt.Errorf("%w (the lines up to %d were sent, %s)", err, s.sentLine, countOf(s.count, "message"))
 }
 
 // sentReport is what --json prints. IDs is left out when they are many; then

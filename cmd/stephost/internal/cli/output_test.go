@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/admin"
+)
+
+func TestShortDuration(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[time.Duration]string{
+		0:                                   "0s",
+		1234 * time.Nanosecond:              "1µs",
+		1234567 * time.Nanosecond:           "1.2ms",
+		12345 * time.Millisecond:            "12.3s",
+		2*time.Hour + 1500*time.Millisecond: "2h0m2s",
+	} {
+		require.Equal(t, want, shortDuration(in), in.String())
+	}
+}
+
+func TestTableKeepsItsShape(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	table := newTable(&out, "NAME", "ERROR")
+	table.row("a", "first\tline\nsecond")
+	table.row("bb", "")
+	require.NoError(t, table.flush())
+	require.Equal(t, "NAME  ERROR\na     first line second\nbb    -\n", out.String())
+}
+
+func TestShorten(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "äöü", shorten("äöü", 3))
+	require.Equal(t, "äö…", shorten("äöüß", 3))
+}
+
+func TestErrorsAreOneLine(t *testing.T) {
+	t.Parallel()
+	joined := errors.Join(errors.New("drain: 3 left"), errors.New("stop\r\n  plugin"))
+	require.Equal(t, "drain: 3 left; stop; plugin", oneLine(joined))
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("anything"), ExitFailure},
+		{fmt.Errorf("wrapped: %w", &usageError{errors.New("x")}), ExitUsage},
+		{fmt.Errorf("wrapped: %w", &admin.UnreachableError{Err: errors.New("x")}), ExitNoHost},
+		{&reportedError{code: ExitUsage}, ExitUsage},
+	} {
+		require.Equal(t, test.want, exitCode(t.Context(), test.err), test.err)
+	}
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"github.com/stephost/stephost/host"
+	"github.com/stephost/stephost/host/config"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Serve until SIGTERM or SIGINT, then drain and exit; a second signal exits at once",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			if cfg.Queue.DSN == "" {
+				return &usageError{fmt.Errorf("%s names no database: set DATABASE_URL or queue.dsn, or use `stephost dev`, which starts one", a.configPath)}
+			}
+			h, err := a.newHost(cmd.Context(), cfg, a.logger(cfg), nil)
+			if err != nil {
+				return err
+			}
+			return h.Run(cmd.Context())
+		},
+	}
+}
+
+// newHost builds a host whose plugins are guarded by this very binary.
+func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, onStep func(host.StepEvent)) (*host.Host, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program's path: %w", err)
+	}
+	h, err := host.New(ctx, host.Options{
+		Config: cfg, Logger: logger, Version: a.version,
+		ShimCommand: []string{self, ShimCommand}, OnStep: onStep,
+	})
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		return nil, fmt.Errorf("interrupted while starting: %w", context.Canceled)
+	}
+	return h, err
+}
+
+// logger writes to standard error, as the file says.
+func (a *app) logger(cfg *config.Config) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "stephost",
+		Level:      hclog.LevelFromString(cfg.Host.LogLevel),
+		JSONFormat: cfg.Host.LogFormat == "json",
+		Output:     a.stderr,
+	})
+}
