@@ -109,6 +109,10 @@ func TestTaskerFamily(t *testing.T) {
 	b.send("worker_orders_queue", `4`, `5`)
 	require.Equal(t, int64(2), receive(t, s).MessageID)
 	require.Equal(t, int64(3), receive(t, s).MessageID)
+	b.mustEnd(b.claimOne("worker_orders_queue").Lease, queues.DeadLetter{Queue: "dead"})
+	_, err := b.DeadReplay(t.Context(), "dead", []int64{1})
+	require.NoError(t, err)
+	require.Equal(t, int64(4), receive(t, s).MessageID, "a replay is announced")
 	requireQuiet(t, s)
 }
 

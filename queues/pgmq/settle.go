@@ -254,6 +254,11 @@ func (s *settling) resolve(g group, members []member) (tables, []member) {
 		}
 		return tables{}, nil
 	}
+	if g.kind == kindComplete && s.b.opts.OnComplete == Archive && !known[s.queue].archive {
+		s.b.layouts.drop(s.queue)
+		s.unknown(members, fmt.Errorf("it has no archive table %s: create it or set on_complete = %q", known[s.queue].a, Delete))
+		return tables{}, nil
+	}
 	return s.resolved(g, members, known)
 }
 
