@@ -1,0 +1,154 @@
+package supervisor_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/supervisor"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+func TestDrainLetsStepsFinish(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, spec(t, ""))
+	s := newSink()
+	held := newStep("hold", "")
+	b.Dispatch([]*pluginv1.Step{held}, s)
+	s.beat(t)
+
+	drained := make(chan error, 1)
+	go func() { drained <- b.Drain(t.Context()) }()
+	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateDraining })
+	require.True(t, b.run(t, "echo", "").returned)
+
+	// A drain deadline cancels what still runs, although the streams are
+	// half-closed by now.
+	b.Cancel([]uint64{held.GetId()}, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
+	require.Equal(t, "cancelled", s.next(t).result.GetFailure().GetType())
+	require.NoError(t, <-drained)
+	require.Empty(t, s.answers)
+}
+
+func TestDrainHasADeadline(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, spec(t, ""))
+	s := newSink()
+	b.Dispatch([]*pluginv1.Step{newStep("hold", "")}, s)
+	s.beat(t)
+	enough := errors.New("drain deadline")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	err := b.Drain(ctx)
+	require.ErrorIs(t, err, enough)
+	require.ErrorContains(t, err, "1 steps are in flight")
+
+	stop(t, b.Plugin)
+	require.ErrorIs(t, s.next(t).lost, supervisor.ErrStopped)
+}
+
+func TestDrainOutlivesACrash(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, quickRestart(t, ""))
+	s := newSink()
+	b.Dispatch([]*pluginv1.Step{newStep("hold", "")}, s)
+	s.beat(t)
+	pid := b.Status().Instances[0].PID
+	drained := make(chan error, 1)
+	go func() { drained <- b.Drain(t.Context()) }()
+	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateDraining })
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.NoError(t, <-drained)
+	require.ErrorContains(t, s.next(t).lost, "SIGKILL")
+	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateStopped })
+}
+
+func TestStopDuringStart(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"silent", "hang-describe", "hang-configure"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			s := spec(t, mode)
+			s.Timeouts.Start, s.Timeouts.Configure = patience*10, patience*10
+			b := start(t, s)
+			stop(t, b.Plugin)
+			require.ErrorIs(t, b.WaitReady(t.Context()), supervisor.ErrStopped)
+		})
+	}
+}
+
+func TestCancelStopsAStep(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, spec(t, ""))
+	s := newSink()
+	held := newStep("hold", "")
+	b.Dispatch([]*pluginv1.Step{held}, s)
+	s.beat(t)
+	b.Cancel([]uint64{held.GetId(), 1 << 60}, pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
+	require.Equal(t, "cancelled", s.next(t).result.GetFailure().GetType())
+}
+
+func TestDuplicateIDsAreReturned(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, spec(t, ""))
+	first, second := newSink(), newSink()
+	held := newStep("hold", "")
+	b.Dispatch([]*pluginv1.Step{held}, first)
+	first.beat(t)
+	b.Dispatch([]*pluginv1.Step{held}, second)
+	require.True(t, second.next(t).returned)
+	b.run(t, "release", "")
+	require.NotNil(t, first.next(t).result)
+}
+
+func TestLargeBodiesTravelToo(t *testing.T) {
+	t.Parallel()
+	b := startReady(t, spec(t, ""))
+	s := newSink()
+	big := `"` + strings.Repeat("b", 20<<20) + `"`
+	large, small := newStep("echo", big), newStep("echo", `"s"`)
+	b.Dispatch([]*pluginv1.Step{small, large, newStep("echo", `"t"`)}, s)
+	for range 3 {
+		a := s.next(t)
+		if a.id == large.GetId() {
+			require.Len(t, a.output(), len(big))
+		} else {
+			require.Len(t, a.output(), 3)
+		}
+	}
+}
+
+func TestPoolSharesTheLoad(t *testing.T) {
+	t.Parallel()
+	sp := quickRestart(t, "")
+	sp.Instances = 2
+	b := startReady(t, sp)
+	b.awaitStatus(t, func(s supervisor.Status) bool {
+		return s.Instances[0].State == supervisor.StateReady && s.Instances[1].State == supervisor.StateReady
+	})
+	require.Equal(t, 14, b.State().MaxConcurrency)
+	s := newSink()
+	var steps []*pluginv1.Step
+	for range 10 {
+		steps = append(steps, newStep("hold", ""))
+	}
+	b.Dispatch(steps, s)
+	for range steps {
+		s.beat(t)
+	}
+	for _, i := range b.Status().Instances {
+		require.Equal(t, 5, i.InFlight)
+	}
+
+	// A crash takes only its own steps, and the plugin stays ready.
+	b.Dispatch([]*pluginv1.Step{newStep("exit", "")}, s)
+	for range 6 {
+		require.Error(t, s.next(t).lost)
+	}
+	require.True(t, b.State().Ready)
+	b.echoes(t)
+}
