@@ -42,7 +42,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 		l.claimFailed(ctx, why, err)
 		return false
 	}
-	if why.hinted && l.opts.Idle != nil {
+	if why.hinted && len(deliveries) > 0 && l.opts.Idle != nil {
 		l.opts.Idle(why.source, l.opts.Now().Sub(why.since))
 	}
 	l.metrics.claimed.Observe(float64(len(deliveries)))
