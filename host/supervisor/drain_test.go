@@ -25,6 +25,7 @@ func TestDrainLetsStepsFinish(t *testing.T) {
 	go func() { drained <- b.Drain(t.Context()) }()
 	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateDraining })
 	require.True(t, b.run(t, "echo", "").returned)
+	s.beat(t)
 
 	// A drain deadline cancels what still runs, although the streams are
 	// half-closed by now.

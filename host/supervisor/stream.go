@@ -121,8 +121,10 @@ func (s *stream) failure() error {
 	switch {
 	case asked && len(s.sinks) == 0, s.closed:
 		return nil
+	case asked:
+		return fmt.Errorf("it was asked to drain and ended a stream with %d steps unanswered", len(s.sinks))
 	case errors.Is(s.err, io.EOF):
-		return fmt.Errorf("it ended a stream with %d steps unanswered and the host had asked: %v", len(s.sinks), asked)
+		return fmt.Errorf("it ended a stream that the host had not ended, with %d steps unanswered", len(s.sinks))
 	}
 	if cause := context.Cause(s.rpc.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
 		return fmt.Errorf("a stream broke: %w", cause)

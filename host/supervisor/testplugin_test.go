@@ -121,6 +121,8 @@ func (p *testPlugin) Execute(rpc pluginv1.PluginService_ExecuteServer) error {
 	for {
 		req, err := rpc.Recv()
 		if err == io.EOF {
+			// Tells the test that the half-close has arrived.
+			p.cancels.Range(func(id, _ any) bool { return rpcHeartbeat(&sending, rpc, id.(uint64)) == nil })
 			held.Wait()
 			return nil
 		}
@@ -133,14 +135,14 @@ func (p *testPlugin) Execute(rpc pluginv1.PluginService_ExecuteServer) error {
 			case "hold":
 				cancelled := make(chan struct{})
 				p.cancels.Store(step.GetId(), cancelled)
-				send2 := step.GetId()
-				_ = rpcHeartbeat(&sending, rpc, send2)
+				id := step.GetId()
+				_ = rpcHeartbeat(&sending, rpc, id)
 				held.Go(func() {
 					select {
 					case <-p.release:
-						send(succeed(send2, []byte(`"released"`)))
+						send(succeed(id, []byte(`"released"`)))
 					case <-cancelled:
-						send(&pluginv1.Result{Id: send2, Outcome: &pluginv1.Result_Failure{Failure: &pluginv1.Failure{Type: "cancelled"}}})
+						send(&pluginv1.Result{Id: id, Outcome: &pluginv1.Result_Failure{Failure: &pluginv1.Failure{Type: "cancelled"}}})
 					}
 				})
 			case "release":
