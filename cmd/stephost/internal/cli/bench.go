@@ -108,11 +108,17 @@ func (a *app) printReport(r bench.Report) error {
 		t.row("throughput", humanize.Comma(int64(d.Throughput)), "steps/s")
 	}
 	if p := r.Pickup; p != nil {
+		milliseconds := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 		for _, q := range []struct {
-			name  string
-			value time.Duration
-		}{{"pickup p50", p.P50}, {"pickup p95", p.P95}, {"pickup p99", p.P99}} {
-			t.row(q.name, fmt.Sprintf("%.2f", float64(q.value)/float64(time.Millisecond)), "ms, from before the send to the handler's start")
+			name         string
+			commit, send time.Duration
+		}{
+			{"p50", p.FromCommit.P50, p.FromSend.P50},
+			{"p95", p.FromCommit.P95, p.FromSend.P95},
+			{"p99", p.FromCommit.P99, p.FromSend.P99},
+		} {
+			t.row("pickup "+q.name, milliseconds(q.commit), "ms, from the commit to the handler's start")
+			t.row("pickup "+q.name+" from send", milliseconds(q.send), "ms, the producer's send and commit included")
 		}
 	}
 	if r.Memory.Queued > 0 {
