@@ -82,9 +82,9 @@ type testPlugin struct {
 	config  *pluginv1.ConfigureRequest
 }
 
-func (p *testPlugin) Describe(ctx context.Context, _ *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
+func (p *testPlugin) Describe(_ context.Context, _ *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
 	if p.mode == "hang-describe" {
-		<-ctx.Done()
+		select {}
 	}
 	if p.mode == "exit-describe" {
 		os.Exit(4)
@@ -95,11 +95,11 @@ func (p *testPlugin) Describe(ctx context.Context, _ *pluginv1.DescribeRequest) 
 	}, nil
 }
 
-func (p *testPlugin) Configure(ctx context.Context, req *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
+func (p *testPlugin) Configure(_ context.Context, req *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
 	p.config = req
 	switch p.mode {
 	case "hang-configure":
-		<-ctx.Done()
+		select {}
 	case "warn":
 		return &pluginv1.ConfigureResponse{Diagnostics: []*pluginv1.Diagnostic{
 			{Severity: pluginv1.Severity_SEVERITY_WARNING, Summary: "old key"}}}, nil
