@@ -1,0 +1,133 @@
+package schema_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNewQueuesAnnounce(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	require.Equal(t, []string{"(q,20)"}, d.text("SELECT queue_name, throttle_interval_ms FROM pgmq.list_notify_insert_throttles()"))
+	count := d.listen("q")
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count())
+}
+
+func TestOneNotificationForEachStatement(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec("SELECT pgmq.enable_notify_insert('q', 0)")
+	count := d.listen("q")
+	d.exec(`SELECT pgmq.send_batch('q', array_agg(to_jsonb(n))) FROM generate_series(1, 50) n`)
+	require.Equal(t, 1, count())
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 2, count())
+
+	tx, err := d.conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Zero(t, count(), "what was rolled back is not announced")
+}
+
+func TestThrottleAnnouncesTheFirst(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec("SELECT pgmq.enable_notify_insert('q', 3600000)")
+	count := d.listen("q")
+	other := d.connect()
+	for range 3 {
+		d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+		_, err := other.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 1, count())
+	d.exec("SELECT pgmq.update_notify_insert('q', 0)")
+	third := d.connect()
+	_, err := third.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+	require.Equal(t, 1, count(), "a session that knows nothing of the old interval")
+}
+
+func TestRolledBackAnnouncementDoesNotSilenceTheNext(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec("SELECT pgmq.enable_notify_insert('q', 3600000)")
+	count := d.listen("q")
+	tx, err := d.conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+	require.NoError(t, tx.Rollback(t.Context()))
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count())
+}
+
+func TestOpenProducerNeitherStallsNorSilencesOthers(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	count := d.listen("q")
+	open, err := d.connect().Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, open.Rollback(t.Context())) }()
+	_, err = open.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+
+	// A producer that waited for the open transaction would fail here.
+	d.exec("SET lock_timeout = '1ms'")
+	d.exec(`SELECT pgmq.send('q', '2'::jsonb)`)
+	require.Equal(t, 1, count())
+}
+
+func TestThrottleFailsNoSerializableProducer(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec("SELECT pgmq.enable_notify_insert('q', 1)")
+	tx, err := d.connect().BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), "SELECT 1")
+	require.NoError(t, err)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	_, err = tx.Exec(t.Context(), `SELECT pgmq.send('q', '2'::jsonb)`)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(t.Context()))
+}
+
+func TestProducerNeedsNoRightsOnTheThrottle(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	role := "producer_" + d.conn.Config().Database
+	d.exec("CREATE ROLE " + role + "; GRANT USAGE ON SCHEMA pgmq TO " + role + "; GRANT INSERT, SELECT ON pgmq.q_q TO " + role)
+	count := d.listen("q")
+	d.exec("SET ROLE " + role)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	d.exec("RESET ROLE")
+	require.Equal(t, 1, count())
+}
+
+func TestDisableAndEnable(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	count := d.listen("q")
+	d.exec("SELECT pgmq.disable_notify_insert(queue_name => 'q')")
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Zero(t, count())
+	require.Empty(t, d.text("SELECT * FROM pgmq.list_notify_insert_throttles()"))
+
+	d.exec("SELECT pgmq.enable_notify_insert(queue_name => 'q')")
+	require.Equal(t, []string{"(q,250,t)"}, d.text("SELECT queue_name, throttle_interval_ms, last_notified_at = to_timestamp(0) FROM pgmq.list_notify_insert_throttles()"))
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count())
+	d.exec("SELECT pgmq.enable_notify_insert(queue_name => 'q', throttle_interval_ms => 100)")
+	require.Equal(t, []string{"(100,f)"}, d.text("SELECT throttle_interval_ms, last_notified_at = to_timestamp(0) FROM pgmq.list_notify_insert_throttles()"))
+
+	d.refused("does not exist", "SELECT pgmq.enable_notify_insert('none', 1)")
+	d.refused("does not exist", "SELECT pgmq.disable_notify_insert('none')")
+	d.refused("has no notifications", "SELECT pgmq.update_notify_insert('none', 1)")
+	d.refused("non-negative", "SELECT pgmq.enable_notify_insert('q', -1)")
+}
