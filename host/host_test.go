@@ -265,3 +265,20 @@ func TestPluginRefusesItsConfigAtTheLineInTheFile(t *testing.T) {
 	b.send("a_queue", `{}`)
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_queue WHERE read_ct = 0`))
 }
+
+func TestMessageThatCrashesThePluginAloneIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{
+		plugin: "restart {\n backoff_initial = \"10ms\"\n }",
+		a:      "retry {\n max_crashes = 2\n }",
+	})
+	b.send("a_queue", fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("log"), b.path("never")))
+	for n := range 2 {
+		b.eventually("the handler runs", func() bool { return len(b.runs("log")) == n+1 })
+		require.NoError(t, syscall.Kill(b.runs("log")[n], syscall.SIGKILL))
+	}
+	b.results(1)
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_dead WHERE headers->'stephost'->'dead'->>'reason' = 'crashes'`))
+	b.send("a_queue", `{}`)
+	b.results(2)
+}

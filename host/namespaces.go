@@ -27,6 +27,7 @@ func retryPolicy(r config.Retry) processor.RetryPolicy {
 	policy := processor.RetryPolicy{
 		MaxAttempts:   r.MaxAttempts,
 		MaxDeliveries: r.MaxDeliveries,
+		MaxCrashes:    r.MaxCrashes,
 		Jitter:        r.Jitter,
 	}
 	switch r.Backoff {

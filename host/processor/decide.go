@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -190,16 +191,34 @@ func (d decider) release(e *entry, why string) {
 	e.action = queues.Release{Record: e.accounted()}
 }
 
+// blame is implemented by the causes of a plugin's end that know whether a
+// single step was with it.
+type blame interface{ Alone() bool }
+
 // lost gives a message back whose plugin ended under it. The delivery counts
-// towards max_deliveries and the crash is remembered.
+// towards max_deliveries and the crash is remembered. A message that was alone
+// with the plugin has crashed it: that is counted on its own, up to
+// max_crashes.
 func (d decider) lost(e *entry, cause error, now time.Time) {
-	e.outcome = OutcomeReleased
-	e.errText = cause.Error()
-	record := e.unaccounted().AddError(queues.ErrorEntry{
+	entry := queues.ErrorEntry{
 		At: e.databaseTime(now), Attempt: e.attempt(),
 		Type: "plugin_lost", Message: cause.Error(),
-	})
-	e.action = queues.Release{Record: record}
+	}
+	e.outcome = OutcomeReleased
+	e.errText = cause.Error()
+	var crash blame
+	if !errors.As(cause, &crash) || !crash.Alone() {
+		e.action = queues.Release{Record: e.unaccounted().AddError(entry)}
+		return
+	}
+	record := e.accounted().AddError(entry)
+	record.Crashes++
+	if record.Crashes < d.ns.Retry.MaxCrashes {
+		e.action = queues.Release{Record: record}
+		return
+	}
+	message := fmt.Sprintf("the message crashed the plugin %d times while it ran alone; the last time: %v", record.Crashes, cause)
+	d.dead(e, record, failure{kind: "plugin_crash", message: message}, queues.DeadCrashes, statusError, now)
 }
 
 // refused replaces a settlement that the database will never take.

@@ -3,6 +3,7 @@ package processor
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -161,6 +162,33 @@ func TestDecideLostDeliveryCountsTowardsMaxDeliveries(t *testing.T) {
 	require.Zero(t, record.Failures)
 	// The give-back makes epoch 6, the next claim 7.
 	require.EqualValues(t, 1, 7-record.Accounted-1)
+}
+
+type lone bool
+
+func (lone) Error() string { return "signal: segmentation fault" }
+func (l lone) Alone() bool { return bool(l) }
+
+func TestDecideBlamesOnlyAMessageThatWasAlone(t *testing.T) {
+	t.Parallel()
+	d := testDecider()
+	d.ns.Retry.MaxCrashes = 2
+	e := testEntry()
+	d.lost(e, lone(false), e.claimCall)
+	require.Zero(t, e.action.(queues.Release).Record.Crashes)
+
+	e = testEntry()
+	d.lost(e, fmt.Errorf("lost: %w", lone(true)), e.claimCall)
+	record := e.action.(queues.Release).Record
+	require.Equal(t, 1, record.Crashes)
+	require.EqualValues(t, 6, record.Accounted, "a proven crash is not a delivery without outcome too")
+
+	e = testEntry()
+	e.record = record
+	d.lost(e, lone(true), e.claimCall)
+	dead := e.action.(queues.DeadLetter)
+	require.Equal(t, queues.DeadCrashes, dead.Record.Dead.Reason)
+	require.Len(t, dead.Send, 1)
 }
 
 func TestDecideResultWithoutOutcomeIsAFailure(t *testing.T) {

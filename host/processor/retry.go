@@ -14,6 +14,9 @@ type RetryPolicy struct {
 	MaxAttempts int
 	// MaxDeliveries is how many deliveries without any outcome end it.
 	MaxDeliveries int
+	// MaxCrashes is how many crashes of the plugin while the message ran alone
+	// end it.
+	MaxCrashes int
 	// Delay is the delay before the attempt that follows the given number of
 	// failures, without jitter.
 	Delay Backoff

@@ -47,8 +47,15 @@ type CrashError struct {
 	Exit shim.Exit
 	// Stderr holds the last lines that it wrote.
 	Stderr []string
-	Err    error
+	// InFlight is how many steps had been sent to the process and were not
+	// answered.
+	InFlight int
+	Err      error
 }
+
+// Alone reports whether a single step was with the process when it ended: then
+// that step has crashed it.
+func (e *CrashError) Alone() bool { return e.InFlight == 1 }
 
 // Error is one line, since it is kept with messages. Report has it all.
 func (e *CrashError) Error() string {

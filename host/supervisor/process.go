@@ -338,19 +338,20 @@ func (p *process) crashed() *CrashError {
 	if c.wait(pipeGrace) {
 		e.Err = nil
 	}
-	p.buryWith(func() error {
+	p.buryWith(func(lost int) error {
 		e.Exit = c.exit
 		e.Stderr = p.output.last()
+		e.InFlight = lost
 		return e
 	})
 	return e
 }
 
-func (p *process) bury(cause error) { p.buryWith(func() error { return cause }) }
+func (p *process) bury(cause error) { p.buryWith(func(int) error { return cause }) }
 
 // buryWith kills the group, joins all goroutines, and gives back the steps
-// that have no result.
-func (p *process) buryWith(cause func() error) {
+// that have no result. cause is told how many of them had reached the process.
+func (p *process) buryWith(cause func(lost int) error) {
 	c := p.runner.process()
 	if c != nil {
 		if err := c.kill(); err != nil {
@@ -382,8 +383,15 @@ func (p *process) buryWith(cause func() error) {
 		_ = c.stdout.Close()
 		_ = c.stderr.Close()
 	}
+	lost := 0
+	left := make([]stranded, 0, len(streams))
 	for _, s := range streams {
-		s.abandon(cause)
+		left = append(left, s.abandon())
+		lost += left[len(left)-1].count
+	}
+	why := cause(lost)
+	for _, steps := range left {
+		steps.giveBack(why)
 	}
 	close(p.buried)
 }

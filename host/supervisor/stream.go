@@ -170,26 +170,34 @@ func (s *stream) join() {
 	<-s.sent
 }
 
-// abandon gives back all that is left of a joined stream.
-func (s *stream) abandon(cause func() error) {
+// stranded is what a joined stream leaves, by sink.
+type stranded struct {
+	unsent, lost map[processor.Sink][]uint64
+	// count is how many are lost: their handlers may have run.
+	count int
+}
+
+// abandon closes a joined stream and takes all that is left of it.
+func (s *stream) abandon() stranded {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
-	unsent := s.takeUnsent()
-	lost := make(map[processor.Sink][]uint64)
+	left := stranded{unsent: s.takeUnsent(), count: len(s.sinks)}
+	left.lost = make(map[processor.Sink][]uint64)
 	for id, sink := range s.sinks {
-		lost[sink] = append(lost[sink], id)
+		left.lost[sink] = append(left.lost[sink], id)
 	}
 	s.inFlight.Add(-int64(len(s.sinks)))
 	clear(s.sinks)
-	s.mu.Unlock()
+	return left
+}
 
-	for sink, ids := range unsent {
+// giveBack hands the steps back to those that dispatched them.
+func (left stranded) giveBack(why error) {
+	for sink, ids := range left.unsent {
 		sink.Returned(ids)
 	}
-	if len(lost) > 0 {
-		why := cause()
-		for sink, ids := range lost {
-			sink.Lost(ids, why)
-		}
+	for sink, ids := range left.lost {
+		sink.Lost(ids, why)
 	}
 }
