@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/stephost/stephost/plugin/sdk"
@@ -20,12 +21,32 @@ type input struct {
 	// Regardless makes it wait even after that.
 	Until      string `json:"until"`
 	Regardless bool   `json:"regardless"`
-	Fail       string `json:"fail"`
-	Permanent  bool   `json:"permanent"`
-	Panic      bool   `json:"panic"`
+	// Told is a file that is made when the context ends during that wait.
+	Told      string `json:"told"`
+	Fail      string `json:"fail"`
+	Permanent bool   `json:"permanent"`
+	Panic     bool   `json:"panic"`
 	// Next is a namespace to emit to.
 	Next   string `json:"next"`
 	Config bool   `json:"config"`
+	// Say is logged at the levels debug and info, in this order.
+	Say string `json:"say"`
+	// Exit ends the process.
+	Exit bool `json:"exit"`
+	// About asks for a report.
+	About bool `json:"about"`
+}
+
+// report is what a handler can see of its surroundings.
+type report struct {
+	PID int `json:"pid"`
+	// Running is how many handlers ran when this one started, itself included.
+	Running    int64    `json:"running"`
+	Executable string   `json:"executable"`
+	Args       []string `json:"args"`
+	Env        []string `json:"env"`
+	// Left is the time until the context's deadline, or absent.
+	Left *float64 `json:"left_seconds,omitempty"`
 }
 
 // configuration is the plugin's config block.
@@ -37,14 +58,30 @@ type configuration struct {
 }
 
 func main() {
+	var running atomic.Int64
 	sdk.MainWith(func(_ context.Context, cfg configuration) (*sdk.Plugin, error) {
 		if cfg.Refuse {
 			return nil, sdk.FieldError("refuse", errors.New("refused as asked"))
 		}
 		return sdk.New(sdk.Handle("work", func(ctx context.Context, in input) (any, error) {
-			return work(ctx, in, cfg)
+			now := running.Add(1)
+			defer running.Add(-1)
+			if out, err := work(ctx, in, cfg); !in.About || err != nil {
+				return out, err
+			}
+			return about(ctx, now)
 		}, sdk.Default())), nil
 	})
+}
+
+func about(ctx context.Context, running int64) (report, error) {
+	path, err := os.Executable()
+	r := report{PID: os.Getpid(), Running: running, Executable: path, Args: os.Args[1:], Env: os.Environ()}
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline).Seconds()
+		r.Left = &left
+	}
+	return r, err
 }
 
 func work(ctx context.Context, in input, cfg configuration) (any, error) {
@@ -54,11 +91,17 @@ func work(ctx context.Context, in input, cfg configuration) (any, error) {
 		}
 	}
 	if in.Until != "" {
-		if err := wait(ctx, in.Until, in.Regardless); err != nil {
+		if err := wait(ctx, in); err != nil {
 			return nil, err
 		}
 	}
+	if in.Say != "" {
+		sdk.Logger(ctx).Debug(in.Say)
+		sdk.Logger(ctx).Info(in.Say)
+	}
 	switch {
+	case in.Exit:
+		os.Exit(3)
 	case in.Panic:
 		panic("as asked")
 	case in.Permanent:
@@ -84,20 +127,25 @@ func note(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-func wait(ctx context.Context, path string, regardless bool) error {
+func wait(ctx context.Context, in input) error {
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
+	done := ctx.Done()
 	for {
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(in.Until); err == nil {
 			return nil
-		}
-		done := ctx.Done()
-		if regardless {
-			done = nil
 		}
 		select {
 		case <-done:
-			return context.Cause(ctx)
+			if in.Told != "" {
+				if err := note(in.Told); err != nil {
+					return err
+				}
+			}
+			if !in.Regardless {
+				return context.Cause(ctx)
+			}
+			done = nil
 		case <-ticker.C:
 		}
 	}
