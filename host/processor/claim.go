@@ -58,10 +58,10 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	if full {
 		l.hunger.full()
 	} else {
-		l.hunger.short(l.opts.Now())
+		l.hunger.short(l.opts.Now(), len(deliveries) > 0)
 	}
 	l.mu.Unlock()
-	if !full && why.sweep {
+	if !full && why.ahead {
 		l.lookAhead(ctx)
 	}
 	return true

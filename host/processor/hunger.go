@@ -19,27 +19,29 @@ type hunger struct {
 	messageID int64     // the one message that was named, or 0
 	// sweep: look also behind the newest claimed message.
 	sweep bool
-	// rechecks are looks that are still to come after a notification: producers'
-	// triggers are throttled, so silence after a notification proves nothing.
-	rechecks int
-	recheck  time.Time
+	// recheck is the next look after a notification, and recheckStep how many
+	// there were since it: triggers are throttled, so silence after a notification
+	// proves nothing.
+	recheck     time.Time
+	recheckStep int
+	// sweptAt is when a look last went behind the newest claimed message.
+	sweptAt time.Time
 	// due is when a delayed message becomes visible, as far as is known.
 	due time.Time
 	// retryAt delays everything after a failed claim.
 	retryAt time.Time
 }
 
-// rechecksAfterNotification is how many looks follow a notification.
-const rechecksAfterNotification = 2
-
-// recheckDelay is the delay of a look after a notification, by how many are
-// left. Together they cover the usual throttle of 250 ms with some room.
-func recheckDelay(left int) time.Duration {
-	if left == rechecksAfterNotification {
-		return 40 * time.Millisecond
-	}
-	return 260 * time.Millisecond
-}
+// After a notification the lane looks again after 2, 4, 8 … 256 ms, and from the
+// start again whenever it finds something. So a throttle of the producers'
+// trigger costs little while messages flow, and nothing half a second later.
+const (
+	firstRecheck = 2 * time.Millisecond
+	rechecks     = 8
+	// sweepEvery is how often the looks after a notification also find messages
+	// of transactions that committed late.
+	sweepEvery = 200 * time.Millisecond
+)
 
 // look is one reason to claim.
 type look struct {
@@ -48,6 +50,8 @@ type look struct {
 	since     time.Time
 	messageID int64
 	sweep     bool
+	// ahead asks for the next due message when the look finds nothing.
+	ahead bool
 }
 
 // feed adds a hint.
@@ -58,7 +62,7 @@ func (h *hunger) feed(event queues.Event) {
 		h.messageID = 0
 	}
 	if event.Source == queues.SourceNotification {
-		h.rechecks = rechecksAfterNotification
+		h.recheckStep = 0
 	} else {
 		h.sweep = true
 	}
@@ -84,13 +88,19 @@ func (h *hunger) hungry(now time.Time) bool {
 func (h *hunger) take(now time.Time) look {
 	l := look{
 		source: h.source, hinted: h.hinted, since: h.since,
-		messageID: h.messageID, sweep: h.sweep,
+		messageID: h.messageID, sweep: h.sweep, ahead: h.sweep,
 	}
 	if passed(h.due, now) {
-		h.due, l.sweep = time.Time{}, true
+		h.due = time.Time{}
+		l.sweep, l.ahead = true, true
 	}
 	if passed(h.recheck, now) {
-		h.recheck, l.sweep = time.Time{}, true
+		h.recheck = time.Time{}
+		l.ahead = l.ahead || h.recheckStep == rechecks
+		l.sweep = l.sweep || l.ahead || now.Sub(h.sweptAt) >= sweepEvery
+	}
+	if l.sweep {
+		h.sweptAt = now
 	}
 	h.more, h.hinted, h.sweep, h.messageID = false, false, false, 0
 	return l
@@ -105,11 +115,14 @@ func (h *hunger) putBack(l look) {
 // full notes that a claim got all that it asked for.
 func (h *hunger) full() { h.more = true }
 
-// short notes that the queue had less than was asked for.
-func (h *hunger) short(now time.Time) {
-	if h.rechecks > 0 && h.recheck.IsZero() {
-		h.recheck = now.Add(recheckDelay(h.rechecks))
-		h.rechecks--
+// short notes that the queue had less than was asked for, or nothing.
+func (h *hunger) short(now time.Time, found bool) {
+	if found && h.recheckStep > 0 && h.recheckStep < rechecks {
+		h.recheckStep, h.recheck = 0, time.Time{}
+	}
+	if h.recheckStep < rechecks && h.recheck.IsZero() {
+		h.recheck = now.Add(firstRecheck << h.recheckStep)
+		h.recheckStep++
 	}
 }
 

@@ -70,6 +70,7 @@ func newLane(p *Processor, ns Namespace) *lane {
 		slots:     p.slots,
 		budget:    p.budget,
 		nextID:    &p.nextID,
+		hunger:    hunger{recheckStep: rechecks},
 		metrics:   p.opts.Metrics.lane(ns.Name),
 		log:       p.opts.Logger.With("namespace", ns.Name, "queue", ns.Queue),
 		wake:      make(chan struct{}, 1),

@@ -1,0 +1,109 @@
+package processor
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/queues"
+)
+
+func TestHungerAnIdleLaneHasNoReasonToLook(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	require.False(t, h.hungry(now))
+	require.Equal(t, never, h.next(now))
+	h.short(now, false)
+	require.Equal(t, never, h.next(now), "a look that found nothing is no reason for another")
+}
+
+func TestHungerLooksAgainAfterANotification(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.feed(queues.Event{Source: queues.SourceNotification})
+	require.True(t, h.hungry(now))
+	require.False(t, h.take(now).sweep)
+
+	var looks int
+	var swept, ahead bool
+	for h.short(now, false); h.next(now) != never; h.short(now, false) {
+		now = now.Add(h.next(now))
+		require.True(t, h.hungry(now))
+		l := h.take(now)
+		looks++
+		swept, ahead = swept || l.sweep, ahead || l.ahead
+		require.Less(t, looks, 20)
+	}
+	require.Equal(t, rechecks, looks)
+	require.True(t, swept, "late commits are found")
+	require.True(t, ahead, "delayed messages are found")
+}
+
+func TestHungerStartsAgainWhenARecheckFindsSomething(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.feed(queues.Event{Source: queues.SourceNotification})
+	h.take(now)
+	h.short(now, false)
+	for range 4 {
+		now = now.Add(h.next(now))
+		h.take(now)
+		h.short(now, false)
+	}
+	require.Greater(t, h.next(now), firstRecheck)
+	now = now.Add(h.next(now))
+	h.take(now)
+	h.short(now, true)
+	require.Equal(t, firstRecheck, h.next(now))
+}
+
+func TestHungerPollIsNoReasonForRechecks(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.feed(queues.Event{Source: queues.SourcePoll})
+	require.True(t, h.take(now).sweep)
+	h.short(now, true)
+	require.Equal(t, never, h.next(now))
+}
+
+func TestHungerEarliestDueTimeWins(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.dueIn(now, time.Minute)
+	h.dueIn(now, time.Second)
+	h.dueIn(now, time.Hour)
+	require.Equal(t, time.Second, h.next(now))
+	require.False(t, h.hungry(now))
+	now = now.Add(time.Second)
+	require.True(t, h.hungry(now))
+	l := h.take(now)
+	require.True(t, l.sweep && l.ahead)
+	require.False(t, h.hungry(now))
+}
+
+func TestHungerWaitsAfterAFailedClaim(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.feed(queues.Event{Source: queues.SourcePoll})
+	h.failed(h.take(now), now, time.Second)
+	require.False(t, h.hungry(now))
+	require.Equal(t, time.Second, h.next(now))
+	l := h.take(now.Add(time.Second))
+	require.True(t, h.retryAt.Before(now.Add(time.Second+1)))
+	require.True(t, l.sweep, "the reason is not forgotten")
+}
+
+func TestHungerTwoNamedMessagesAreNoName(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	h.feed(queues.Event{MessageID: 7})
+	h.feed(queues.Event{MessageID: 8})
+	require.Zero(t, h.take(time.Now()).messageID)
+}
