@@ -63,7 +63,7 @@ plugin "orders" {
   command   = "bin/plugins/orders"       # required; relative to this file
   args      = []
   sha256    = null                       # pin the binary
-  env       = {}                         # beside PATH, HOME and TMPDIR nothing else is passed on
+  env       = { ORDERS_REGION = "eu" }   # beside PATH, HOME and TMPDIR nothing else is passed on
   instances = 1
   tls       = "auto"                     # "off" for a debugger or a language without it
 
@@ -74,7 +74,9 @@ plugin "orders" {
     window          = "2m"
   }
 
-  # config { … }                         # the plugin's own keys, if it declares any
+  config {                               # the plugin's own keys; its complaints point at these lines
+    currency = "EUR"
+  }
 }
 
 plugin "linear" {
