@@ -239,6 +239,7 @@ func (h *Host) serve(ctx context.Context) error {
 	if err := h.startPlugins(); err != nil {
 		return err
 	}
+	h.awaitPlugins(ctx)
 	h.processor.Start()
 	return h.worker.Start(ctx)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/sync/errgroup"
@@ -69,6 +70,24 @@ func (h *Host) pluginSpec(p config.Plugin) supervisor.Spec {
 		Configure: binder.configure,
 		Diagnose:  binder.diagnose,
 	}
+}
+
+// firstStart is how long the host waits for its plugins before it looks for
+// work. It only keeps a usual start from being reported as trouble: a plugin that
+// takes longer, or never comes up, keeps its own namespaces waiting.
+const firstStart = 3 * time.Second
+
+func (h *Host) awaitPlugins(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstStart)
+	defer cancel()
+	var group errgroup.Group
+	for _, p := range h.running() {
+		group.Go(func() error {
+			_ = p.WaitReady(ctx) // the supervisor reports what is wrong
+			return nil
+		})
+	}
+	_ = group.Wait()
 }
 
 // stopPlugins ends all processes at once. Nothing is in flight any more.
