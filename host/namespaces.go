@@ -12,6 +12,7 @@ func laneNamespaces(namespaces []config.Namespace) []processor.Namespace {
 		lanes = append(lanes, processor.Namespace{
 			Name:        ns.Name,
 			Queue:       ns.Queue,
+			Plugin:      ns.Plugin,
 			Concurrency: ns.Concurrency,
 			Timeout:     ns.Timeout,
 			StepKey:     ns.StepKey,

@@ -153,7 +153,7 @@ func (d decider) fail(e *entry, f failure, now time.Time) {
 func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.DeadReason, status string, now time.Time) {
 	record.Dead = &queues.Dead{
 		Reason: reason, Error: queues.Text(f.message, 2<<10),
-		Namespace: d.ns.Name, Deliveries: e.lease.Epoch,
+		Namespace: d.ns.Name, Plugin: d.ns.Plugin, Deliveries: e.lease.Epoch,
 	}
 	origin := e.origin()
 	record.Origin = &origin

@@ -12,6 +12,8 @@ import (
 type Namespace struct {
 	Name  string
 	Queue string
+	// Plugin owns the namespace; for the records of dead letters.
+	Plugin string
 	// Concurrency is the most steps in flight on this host.
 	Concurrency int
 	// Timeout bounds one execution of a handler; 0 means no bound.
