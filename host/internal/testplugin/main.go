@@ -31,8 +31,9 @@ type input struct {
 	Config bool   `json:"config"`
 	// Say is logged at the levels debug and info, in this order.
 	Say string `json:"say"`
-	// Exit ends the process.
-	Exit bool `json:"exit"`
+	// Exit ends the process, once Company handlers run in it.
+	Exit    bool  `json:"exit"`
+	Company int64 `json:"company"`
 	// About asks for a report.
 	About bool `json:"about"`
 }
@@ -66,6 +67,9 @@ func main() {
 		return sdk.New(sdk.Handle("work", func(ctx context.Context, in input) (any, error) {
 			now := running.Add(1)
 			defer running.Add(-1)
+			if in.Exit {
+				return nil, exit(ctx, in, &running)
+			}
 			if out, err := work(ctx, in, cfg); !in.About || err != nil {
 				return out, err
 			}
@@ -84,6 +88,21 @@ func about(ctx context.Context, running int64) (report, error) {
 	return r, err
 }
 
+func exit(ctx context.Context, in input, running *atomic.Int64) error {
+	if err := note(in.Log); err != nil {
+		return err
+	}
+	for running.Load() < in.Company {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	os.Exit(3)
+	return nil
+}
+
 func work(ctx context.Context, in input, cfg configuration) (any, error) {
 	if in.Log != "" {
 		if err := note(in.Log); err != nil {
@@ -100,8 +119,6 @@ func work(ctx context.Context, in input, cfg configuration) (any, error) {
 		sdk.Logger(ctx).Info(in.Say)
 	}
 	switch {
-	case in.Exit:
-		os.Exit(3)
 	case in.Panic:
 		panic("as asked")
 	case in.Permanent:
