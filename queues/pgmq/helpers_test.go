@@ -9,8 +9,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/internal/devpg/devpgtest"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
+	"github.com/stephost/stephost/queues/pgmq/schema"
 )
 
 // bundle is a broker on a database of its own.
@@ -22,10 +24,20 @@ type bundle struct {
 	db *pgx.Conn
 }
 
+// ours is the schema that stephost installs, beside the layouts of pgmq.
+const ours pgmqtest.Layout = "ours"
+
 func setup(t *testing.T, l pgmqtest.Layout, change ...func(*Options)) *bundle {
 	t.Helper()
-	dsn := pgmqtest.New(t, l)
-	return open(t, dsn, change...)
+	if l == ours {
+		return open(t, devpgtest.New(t, devpgtest.Template("pgmq", installOurs)), change...)
+	}
+	return open(t, pgmqtest.New(t, l), change...)
+}
+
+func installOurs(ctx context.Context, conn *pgx.Conn) error {
+	_, err := schema.Install(ctx, conn)
+	return err
 }
 
 func open(t *testing.T, dsn string, change ...func(*Options)) *bundle {
@@ -46,7 +58,7 @@ func open(t *testing.T, dsn string, change ...func(*Options)) *bundle {
 // overLayouts runs a test on each layout.
 func overLayouts(t *testing.T, test func(t *testing.T, b *bundle), change ...func(*Options)) {
 	t.Helper()
-	for _, l := range pgmqtest.Layouts() {
+	for _, l := range append(pgmqtest.Layouts(), ours) {
 		t.Run(string(l), func(t *testing.T) {
 			t.Parallel()
 			test(t, setup(t, l, change...))
