@@ -170,22 +170,23 @@ func (l *lane) admissible(ctx context.Context) (laneExecutor, wait, bool) {
 	}
 	exec, ok := l.opts.Registry.Executor(l.ns.Name)
 	if !ok {
-		l.block("no plugin is registered for the namespace")
+		l.block(hclog.Warn, "no plugin is registered for the namespace")
 		return laneExecutor{}, wait{in: time.Second}, false
 	}
 	state := exec.State()
 	if !state.Ready {
-		l.block("plugin not ready: " + state.Reason)
+		// The supervisor reports its plugins.
+		l.block(hclog.Debug, "plugin not ready: "+state.Reason)
 		return laneExecutor{}, wait{in: never, changed: state.Changed}, false
 	}
 	if spent, freed := l.budget.spent(); spent {
-		l.block("buffers.bytes is spent")
+		l.block(hclog.Debug, "buffers.bytes is spent")
 		return laneExecutor{}, wait{in: never, changed: freed}, false
 	}
 	if !l.resultQueueExists(ctx) {
 		return laneExecutor{}, wait{in: 2 * time.Second}, false
 	}
-	l.block("")
+	l.block(hclog.NoLevel, "")
 	return laneExecutor{Executor: exec, ExecutorState: state}, wait{}, true
 }
 
@@ -206,17 +207,18 @@ func (l *lane) resultQueueExists(ctx context.Context) bool {
 	ok, err := l.opts.Broker.Exists(ctx, l.ns.ResultQueue)
 	switch {
 	case err != nil:
-		l.block(fmt.Sprintf("look for result queue %q: %v", l.ns.ResultQueue, err))
+		l.block(hclog.Warn, fmt.Sprintf("look for result queue %q: %v", l.ns.ResultQueue, err))
 		return false
 	case !ok:
-		l.block((&queues.MissingQueueError{Queue: l.ns.ResultQueue}).Error())
+		l.block(hclog.Warn, (&queues.MissingQueueError{Queue: l.ns.ResultQueue}).Error())
 		return false
 	}
 	return true
 }
 
-// block notes why the lane does not claim; a change is logged once.
-func (l *lane) block(why string) {
+// block notes why the lane does not claim. A change is logged once, as a
+// warning where nobody else reports it.
+func (l *lane) block(level hclog.Level, why string) {
 	l.mu.Lock()
 	before := l.status.blocked
 	l.status.blocked = why
@@ -224,9 +226,9 @@ func (l *lane) block(why string) {
 	switch {
 	case why == before:
 	case why == "":
-		l.log.Info("namespace claims again")
+		l.log.Debug("namespace claims again")
 	default:
-		l.log.Warn("namespace does not claim", "reason", why)
+		l.log.Log(level, "namespace does not claim", "reason", why)
 	}
 }
 
