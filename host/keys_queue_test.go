@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -112,6 +113,7 @@ func testMaxConnections(t *testing.T, key string) {
 		b := runConfigured(t, dsn, c.with(conf{key: limit}))
 		lock, err := b.db.Begin(t.Context())
 		require.NoError(t, err)
+		t.Cleanup(func() { _ = lock.Rollback(context.Background()) })
 		_, err = lock.Exec(t.Context(), `LOCK TABLE `+strings.Join(tables, ", "))
 		require.NoError(t, err)
 		b.eventually("claims wait for the locks", func() bool {
