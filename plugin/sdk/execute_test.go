@@ -338,8 +338,8 @@ func TestNewPanicsOnMistakes(t *testing.T) {
 
 	for message, mistake := range map[string]func(){
 		"sdk: a plugin needs at least one handler: pass sdk.Handle or sdk.HandleRaw": func() { sdk.New() },
-		`sdk: step "a" has two handlers`:            func() { sdk.New(sdk.HandleRaw("a", noop), sdk.Handle("a", add)) },
-		"sdk: a handler needs the name of its step": func() { sdk.New(sdk.HandleRaw("", noop)) },
+		`sdk: step "a" has two handlers`:                                             func() { sdk.New(sdk.HandleRaw("a", noop), sdk.Handle("a", add)) },
+		"sdk: a handler needs the name of its step":                                  func() { sdk.New(sdk.HandleRaw("", noop)) },
 		"sdk: more than one default handler: a, b": func() {
 			sdk.New(sdk.HandleRaw("a", noop, sdk.Default()), sdk.HandleRaw("b", noop, sdk.Default()))
 		},
