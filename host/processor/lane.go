@@ -56,10 +56,12 @@ type lane struct {
 
 // laneStatus is what people are told about a lane.
 type laneStatus struct {
-	counts    map[Outcome]uint64
-	blocked   string // why it does not claim, or ""
-	lastError string
-	lastAt    time.Time
+	counts  map[Outcome]uint64
+	blocked string // why it does not claim, or ""
+	// blockedLevel is at what level that was logged.
+	blockedLevel hclog.Level
+	lastError    string
+	lastAt       time.Time
 }
 
 func newLane(p *Processor, ns Namespace) *lane {
@@ -220,13 +222,13 @@ func (l *lane) resultQueueExists(ctx context.Context) bool {
 // warning where nobody else reports it.
 func (l *lane) block(level hclog.Level, why string) {
 	l.mu.Lock()
-	before := l.status.blocked
-	l.status.blocked = why
+	before, beforeLevel := l.status.blocked, l.status.blockedLevel
+	l.status.blocked, l.status.blockedLevel = why, level
 	l.mu.Unlock()
 	switch {
 	case why == before:
 	case why == "":
-		l.log.Debug("namespace claims again")
+		l.log.Log(min(beforeLevel, hclog.Info), "namespace claims again")
 	default:
 		l.log.Log(level, "namespace does not claim", "reason", why)
 	}
