@@ -247,7 +247,7 @@ func (h *Host) serve(ctx context.Context) error {
 // drain ends everything in the order that loses nothing.
 func (h *Host) drain() error {
 	h.draining.Store(true)
-	h.log.Info("draining", "in_flight_until", h.cfg.Host.Shutdown.DrainTimeout)
+	h.log.Info("draining", "drain_timeout", h.cfg.Host.Shutdown.DrainTimeout)
 	started := time.Now()
 	var errs []error
 
