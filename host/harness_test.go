@@ -62,6 +62,12 @@ func newDatabase(t *testing.T) string {
 	return devpgtest.New(t, devpgtest.Template("host", fill))
 }
 
+// shimCommand is this test binary. Under the race detector it would take a
+// second to end.
+func shimCommand() []string {
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], shim.Command}
+}
+
 // bundle is a running host with a database of its own.
 type bundle struct {
 	*host.Host
@@ -161,7 +167,7 @@ func build(t *testing.T, dsn string, s settings) *bundle {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	b.Host, err = host.New(ctx, host.Options{
-		Config: cfg, Version: "test", ShimCommand: []string{os.Args[0], shim.Command},
+		Config: cfg, Version: "test", ShimCommand: shimCommand(),
 		Logger: hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}),
 	})
 	require.NoError(t, err)
@@ -195,8 +201,8 @@ func (b *bundle) drained() {
 	b.stop()
 	select {
 	case err := <-b.done:
-		require.NoError(b.t, err)
 		b.done <- nil // for the clean-up
+		require.NoError(b.t, err)
 	case <-time.After(patience):
 		b.t.Fatal("the host did not drain")
 	}

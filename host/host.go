@@ -251,7 +251,7 @@ func (h *Host) drain() error {
 	started := time.Now()
 	var errs []error
 
-	stopCtx, cancel := context.WithTimeout(context.Background(), h.cfg.Host.Shutdown.KillTimeout)
+	stopCtx, cancel := context.WithTimeout(context.Background(), h.stopGrace())
 	errs = append(errs, h.worker.Stop(stopCtx))
 	cancel()
 
@@ -269,6 +269,12 @@ func (h *Host) drain() error {
 	err := errors.Join(errs...)
 	h.log.Info("drained", "in", time.Since(started).Round(time.Millisecond), "clean", err == nil)
 	return err
+}
+
+// stopGrace bounds the stop of a part that has nothing left to wait for. Handlers
+// may be given no time at all, the host's own loops need a moment.
+func (h *Host) stopGrace() time.Duration {
+	return max(h.cfg.Host.Shutdown.KillTimeout, 2*time.Second)
 }
 
 // Close frees what New acquired. Run calls it.

@@ -194,6 +194,12 @@ func TestDrainUnderLoadLosesNothing(t *testing.T) {
 	b.results(2002)
 }
 
+func TestNoTimeToKillIsNoErrorOfTheDrain(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{host: "shutdown {\n kill_timeout = \"0s\"\n }"})
+	b.drained()
+}
+
 func TestQueueCreatedAfterTheStart(t *testing.T) {
 	t.Parallel()
 	b := start(t, settings{more: `

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"github.com/stephost/stephost/host"
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
-	"github.com/stephost/stephost/host/supervisor/shim"
 )
 
 // conf is a configuration: HCL expressions by the path of their key, such as
@@ -113,8 +111,7 @@ func newConfigured(t *testing.T, dsn string, c conf) (*bundle, error) {
 	var err error
 	b.Host, err = host.New(ctx, host.Options{
 		Config: cfg, Version: "test",
-		// Under the race detector the shim would take a second to end.
-		ShimCommand: []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", os.Args[0], shim.Command},
+		ShimCommand: shimCommand(),
 		Logger:      hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}),
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 func (h *Host) startPlugins() error {
 	byName := make(map[string]*supervisor.Plugin, len(h.cfg.Plugins))
 	for _, p := range h.cfg.Plugins {
-		plugin, err := supervisor.Start(h.pluginSpec(p), supervisor.Deps{
+		plugin, err := supervisor.Start(pluginSpec(h.cfg, p, &configBinder{plugin: p, files: h.cfg.Files}), supervisor.Deps{
 			Logger:      h.log.Named("plugin"),
 			Shim:        h.shim,
 			HostVersion: h.version,
@@ -52,12 +52,11 @@ func (h *Host) running() []*supervisor.Plugin {
 	return slices.Clone(h.plugins)
 }
 
-func (h *Host) pluginSpec(p config.Plugin) supervisor.Spec {
+func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) supervisor.Spec {
 	env := make(map[string]string, len(p.Env))
 	for name, value := range p.Env {
 		env[name] = value.Reveal()
 	}
-	binder := &configBinder{plugin: p, files: h.cfg.Files}
 	return supervisor.Spec{
 		Name: p.Name, Command: p.Command, Args: p.Args, Env: env,
 		SHA256: p.SHA256, Instances: p.Instances, DisableTLS: p.TLS == "off",
@@ -65,8 +64,8 @@ func (h *Host) pluginSpec(p config.Plugin) supervisor.Spec {
 			BackoffInitial: p.Restart.BackoffInitial, BackoffMax: p.Restart.BackoffMax,
 			MaxCrashes: p.Restart.MaxCrashes, Window: p.Restart.Window,
 		},
-		Timeouts:  supervisor.Timeouts{Stop: h.cfg.Host.Shutdown.KillTimeout},
-		LogLevel:  h.cfg.Host.LogLevel,
+		Timeouts:  supervisor.Timeouts{Stop: cfg.Host.Shutdown.KillTimeout},
+		LogLevel:  cfg.Host.LogLevel,
 		Configure: binder.configure,
 		Diagnose:  binder.diagnose,
 	}
@@ -92,7 +91,7 @@ func (h *Host) awaitPlugins(ctx context.Context) {
 
 // stopPlugins ends all processes at once. Nothing is in flight any more.
 func (h *Host) stopPlugins() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*h.cfg.Host.Shutdown.KillTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*h.stopGrace())
 	defer cancel()
 	var group errgroup.Group
 	for _, p := range h.running() {
@@ -114,22 +113,32 @@ type configBinder struct {
 
 	mu     sync.Mutex
 	schema *pluginv1.ConfigBlock
+	// found is what the latest start brought up, warnings too.
+	found hcl.Diagnostics
 }
 
 // configure is called at each start, with what the new process describes.
 func (b *configBinder) configure(_ context.Context, described *pluginv1.DescribeResponse) ([]byte, error) {
-	b.mu.Lock()
-	b.schema = described.GetConfig()
-	b.mu.Unlock()
 	value, diags := config.DecodePlugin(b.plugin, described.GetConfig())
+	b.mu.Lock()
+	b.schema, b.found = described.GetConfig(), diags
+	b.mu.Unlock()
 	return value, b.failure(diags)
 }
 
 func (b *configBinder) diagnose(complaints []*pluginv1.Diagnostic) error {
 	b.mu.Lock()
-	schema := b.schema
+	diags := config.LocatePluginDiagnostics(b.plugin, b.schema, complaints)
+	b.found = append(b.found, diags...)
 	b.mu.Unlock()
-	return b.failure(config.LocatePluginDiagnostics(b.plugin, schema, complaints))
+	return b.failure(diags)
+}
+
+// diagnostics are those of the latest start.
+func (b *configBinder) diagnostics() hcl.Diagnostics {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.found)
 }
 
 // failure renders errors with their source lines; warnings alone are none.

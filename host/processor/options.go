@@ -50,7 +50,7 @@ type Options struct {
 	// Lease is how long a claim hides a message; running steps extend it.
 	Lease time.Duration
 	// SettlementBuffer bounds the outcomes of one namespace that wait to be
-	// settled; when it is full, nothing more is claimed.
+	// settled; when it is full, no further claim is made.
 	SettlementBuffer int
 	// Bytes bounds the message bodies that are held at once.
 	Bytes int64
