@@ -109,7 +109,6 @@ func (st *stream) finish(t *task, r *pluginv1.Result) {
 		go next.run()
 	}
 	st.out.answer(t, r)
-	t.cancel(errStepEnded)
 	st.unanswered.Done()
 }
 

@@ -62,8 +62,10 @@ func (t *task) run() {
 	r := &invocation{task: t, started: started}
 	// Not in line: runtime.Goexit in a handler runs deferred calls only.
 	defer func() {
-		// The result first: stopping the timer ends the context.
+		// The result first, since it depends on how the context stands. Then
+		// our own cause, which stopping the timer would not give.
 		result := r.result(recover())
+		t.cancel(errStepEnded)
 		stopTimer()
 		t.stream.finish(t, result)
 	}()
