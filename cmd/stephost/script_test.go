@@ -26,7 +26,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakChecked{m}, map[string]func(){"stephost": main, "orders-plugin": ordersPlugin})
+	testscript.Main(leakChecked{m}, map[string]func(){
+		"stephost": main, "orders-plugin": ordersPlugin, "picky-plugin": pickyPlugin,
+	})
 }
 
 // ordersPlugin is a plugin that takes every message; an amount below zero is a
@@ -43,6 +45,20 @@ func ordersPlugin() {
 	}, sdk.Default()))
 }
 
+// pickyPlugin is a plugin that refuses every currency but one.
+func pickyPlugin() {
+	type configuration struct {
+		Currency string `hcl:"currency"`
+		Limit    int    `hcl:"limit,optional"`
+	}
+	sdk.MainWith(func(_ context.Context, c configuration) (*sdk.Plugin, error) {
+		if c.Currency != "EUR" {
+			return nil, sdk.FieldError("currency", fmt.Errorf("%s is not accepted here", c.Currency))
+		}
+		return sdk.New(sdk.Handle("charge", func(context.Context, struct{}) (any, error) { return nil, nil })), nil
+	})
+}
+
 type leakChecked struct{ m *testing.M }
 
 func (l leakChecked) Run() int {
@@ -55,8 +71,8 @@ func (l leakChecked) Run() int {
 }
 
 // TestScripts runs testdata/*.txtar. Each script has a database of its own in
-// $DSN, empty at first, an address for the admin endpoint in $ADMIN, a plugin in
-// $PLUGIN, and these commands beside testscript's:
+// $DSN, empty at first, an address for the admin endpoint in $ADMIN, plugins
+// in $PLUGIN and $PICKY, and these commands beside testscript's:
 //
 //	exit CODE stephost ARGS...      run it and expect that exit code
 //	until PATTERN stephost ARGS...  run it until its standard output matches
@@ -77,11 +93,13 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("DSN", cluster.DSN(name))
-			plugin, err := exec.LookPath("orders-plugin")
-			if err != nil {
-				return err
+			for variable, program := range map[string]string{"PLUGIN": "orders-plugin", "PICKY": "picky-plugin"} {
+				path, err := exec.LookPath(program)
+				if err != nil {
+					return err
+				}
+				env.Setenv(variable, path)
 			}
-			env.Setenv("PLUGIN", plugin)
 			admin, err := freeAddr()
 			env.Setenv("ADMIN", admin)
 			return err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/stephost/stephost/host/config"
 )
 
@@ -14,13 +16,22 @@ import (
 // it. What is wrong is printed in full; the error only carries the exit code.
 func (a *app) loadConfig(opts ...config.Option) (*config.Config, error) {
 	cfg, diags := config.Load(a.configPath, opts...)
-	if err := config.Print(a.stderr, diags, cfg.Files); err != nil {
-		return nil, fmt.Errorf("print diagnostics: %w", err)
-	}
-	if diags.HasErrors() {
-		return nil, &reportedError{code: ExitUsage}
+	if err := a.report(diags, cfg); err != nil {
+		return nil, err
 	}
 	return cfg, nil
+}
+
+// report prints diagnostics about the configuration. Its error, where there is
+// one among them, only carries the exit code.
+func (a *app) report(diags hcl.Diagnostics, cfg *config.Config) error {
+	if err := config.Print(a.stderr, diags, cfg.Files); err != nil {
+		return fmt.Errorf("print diagnostics: %w", err)
+	}
+	if diags.HasErrors() {
+		return &reportedError{code: ExitUsage}
+	}
+	return nil
 }
 
 // lookupConfig reads the configuration file of a command that would only like

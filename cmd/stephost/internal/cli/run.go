@@ -35,16 +35,23 @@ func (a *app) runCommand() *cobra.Command {
 	}
 }
 
-// newHost builds a host whose plugins are guarded by this very binary.
-func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, onStep func(host.StepEvent)) (*host.Host, error) {
+// hostOptions make this very binary the guard of the plugins.
+func (a *app) hostOptions(cfg *config.Config, logger hclog.Logger) (host.Options, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find this program's path: %w", err)
+		return host.Options{}, fmt.Errorf("find this program's path: %w", err)
 	}
-	h, err := host.New(ctx, host.Options{
-		Config: cfg, Logger: logger, Version: a.version,
-		ShimCommand: []string{self, ShimCommand}, OnStep: onStep,
-	})
+	return host.Options{Config: cfg, Logger: logger, Version: a.version, ShimCommand: []string{self, ShimCommand}}, nil
+}
+
+// newHost builds a host that tells onStep, unless it is nil, about every step.
+func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, onStep func(host.StepEvent)) (*host.Host, error) {
+	options, err := a.hostOptions(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	options.OnStep = onStep
+	h, err := host.New(ctx, options)
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		return nil, fmt.Errorf("interrupted while starting: %w", context.Canceled)
 	}

@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/stephost/stephost/host"
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/queues/pgmq"
 )
 
 func (a *app) validateCommand() *cobra.Command {
 	var (
-		db          databaseFlags
-		checkQueues bool
+		db                        databaseFlags
+		checkPlugins, checkQueues bool
 	)
 	cmd := &cobra.Command{
 		Use:   "validate",
@@ -24,6 +26,11 @@ func (a *app) validateCommand() *cobra.Command {
 			cfg, err := a.loadConfig()
 			if err != nil {
 				return err
+			}
+			if checkPlugins {
+				if err := a.checkPlugins(cmd.Context(), cfg); err != nil {
+					return err
+				}
 			}
 			if checkQueues {
 				if err := a.checkQueues(cmd.Context(), db, cfg); err != nil {
@@ -38,8 +45,22 @@ func (a *app) validateCommand() *cobra.Command {
 		},
 	}
 	db.register(cmd)
+	cmd.Flags().BoolVar(&checkPlugins, "plugins", false, "also start each plugin once and check its config block against what it takes")
 	cmd.Flags().BoolVar(&checkQueues, "queues", false, "also check that the queues exist in the database")
 	return cmd
+}
+
+// checkPlugins shows what is wrong with the plugins and their config blocks.
+func (a *app) checkPlugins(ctx context.Context, cfg *config.Config) error {
+	options, err := a.hostOptions(cfg, hclog.NewNullLogger())
+	if err != nil {
+		return err
+	}
+	diags, err := host.CheckPlugins(ctx, options)
+	if err != nil {
+		return err
+	}
+	return a.report(diags, cfg)
 }
 
 // checkQueues finds queues that the file names and the database lacks.
