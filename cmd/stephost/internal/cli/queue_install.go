@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/stephost/stephost/queues/pgmq"
 	"github.com/stephost/stephost/queues/pgmq/schema"
 )
 
@@ -44,9 +44,9 @@ func installText(result schema.Result) string {
 }
 
 func installSchema(ctx context.Context, dsn string) (schema.Result, error) {
-	conn, err := pgx.Connect(ctx, dsn)
+	conn, err := pgmq.Connect(ctx, dsn)
 	if err != nil {
-		return schema.Result{}, fmt.Errorf("connect to the database: %w", err)
+		return schema.Result{}, err
 	}
 	// A connection that does not say goodbye is the server's to clean up.
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()

@@ -1,0 +1,26 @@
+package pgmq
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Connect opens one connection for work that a Broker does not do, such as
+// installing the queue schema. It takes every DSN that Open takes. The caller
+// closes the connection.
+func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	opts, err := Options{DSN: dsn}.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseDSN(opts.DSN, opts, role{name: "setup"})
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, connectError(config.ConnConfig, err)
+	}
+	return conn, nil
+}
