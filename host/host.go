@@ -230,6 +230,9 @@ func (h *Host) Run(ctx context.Context) error {
 			"mode", h.worker.Mode(), "namespaces", len(h.cfg.Namespaces), "admin", h.AdminAddr())
 		<-ctx.Done()
 	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil // being stopped while starting is no failure
+	}
 	return errors.Join(err, h.drain())
 }
 
