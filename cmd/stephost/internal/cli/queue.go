@@ -40,49 +40,38 @@ func (a *app) queueCreateCommand(db *databaseFlags) *cobra.Command {
 		Short: "Create queues whose inserts notify; those that exist are left alone",
 		Args:  arguments(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.changeQueues(cmd.Context(), db, names, (*pgmq.Broker).CreateQueue, "created", "exists already")
+			return a.withBroker(cmd.Context(), *db, func(broker *pgmq.Broker) error {
+				return a.changeQueues(cmd.Context(), names, broker.CreateQueue, "created", "exists already")
+			})
 		},
 	}
 }
 
-func (a *app) queueDropCommand(db *databaseFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "drop QUEUE...",
-		Short: "Drop queues with all their messages and their archives",
-		Args:  arguments(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			return a.changeQueues(cmd.Context(), db, names, (*pgmq.Broker).DropQueue, "dropped", "does not exist")
-		},
-	}
-}
-
-func (a *app) changeQueues(ctx context.Context, db *databaseFlags, names []string,
-	change func(*pgmq.Broker, context.Context, string) (bool, error), did, not string,
+func (a *app) changeQueues(ctx context.Context, names []string,
+	change func(context.Context, string) (bool, error), did, not string,
 ) error {
-	return a.withBroker(ctx, *db, func(broker *pgmq.Broker) error {
-		changes := make([]queueChange, 0, len(names))
-		for _, name := range names {
-			changed, err := change(broker, ctx, name)
-			if err != nil {
-				return err
-			}
-			changes = append(changes, queueChange{Queue: name, Changed: changed})
-			outcome := not
-			if changed {
-				outcome = did
-			}
-			if a.json {
-				continue
-			}
-			if err := a.printf("queue %s %s\n", name, outcome); err != nil {
-				return err
-			}
+	changes := make([]queueChange, 0, len(names))
+	for _, name := range names {
+		changed, err := change(ctx, name)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, queueChange{Queue: name, Changed: changed})
+		outcome := not
+		if changed {
+			outcome = did
 		}
 		if a.json {
-			return a.printJSON(changes)
+			continue
 		}
-		return nil
-	})
+		if err := a.printf("queue %s %s\n", name, outcome); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		return a.printJSON(changes)
+	}
+	return nil
 }
 
 // queueRow is a queue as --json shows it.
@@ -138,9 +127,12 @@ func (a *app) printQueues(infos []pgmq.QueueInfo) error {
 	return t.flush()
 }
 
+// countCap is where counting messages stops.
+const countCap = 10_000
+
 // capped shows that counting stopped.
 func capped(n int64) string {
-	if n >= 10_000 {
+	if n >= countCap {
 		return "10000+"
 	}
 	return strconv.FormatInt(n, 10)
@@ -207,26 +199,6 @@ func orNull(raw json.RawMessage) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return raw
-}
-
-func (a *app) queuePurgeCommand(db *databaseFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "purge QUEUE",
-		Short: "Delete all messages of a queue, also those that are being worked; the archive stays",
-		Args:  arguments(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withBroker(cmd.Context(), *db, func(broker *pgmq.Broker) error {
-				purged, err := broker.Purge(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.printJSON(map[string]any{"queue": args[0], "purged": purged})
-				}
-				return a.printf("purged %s from %s\n", countOf(purged, "message"), args[0])
-			})
-		},
-	}
 }
 
 func countOf(n int64, noun string) string {
