@@ -1,11 +1,13 @@
 package sdk
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
 
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
@@ -64,9 +66,10 @@ func schemaOf(typ reflect.Type) *configBlock {
 	if typ.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("sdk: config must be a struct, not %s", typ))
 	}
-	b := buildBlock(typ, typ.Name(), nil)
+	where := cmp.Or(typ.Name(), "struct")
+	b := buildBlock(typ, where, nil)
 	if b.label >= 0 {
-		panic(fmt.Sprintf("sdk: config field %s.%s: the config block has no label", typ.Name(), typ.Field(b.label).Name))
+		panic(fmt.Sprintf("sdk: config field %s.%s: the config block has no label", where, typ.Field(b.label).Name))
 	}
 	if len(b.attrs) == 0 && len(b.blocks) == 0 {
 		return nil
@@ -138,7 +141,20 @@ func parseTag(f reflect.StructField, at string) (configField, bool) {
 	if field.name == "" && !field.label {
 		panic(fmt.Sprintf("sdk: config field %s: its hcl tag has no name", at))
 	}
+	if !field.label && !isIdentifier(field.name) {
+		panic(fmt.Sprintf("sdk: config field %s: %q cannot be a name in HCL", at, field.name))
+	}
 	return field, true
+}
+
+// isIdentifier reports whether a name can be written in an HCL file.
+func isIdentifier(name string) bool {
+	for i, r := range name {
+		if !unicode.IsLetter(r) && (i == 0 && r != '_' || !unicode.IsDigit(r) && r != '_' && r != '-') {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *configBlock) setLabel(i int, f reflect.StructField, at string) {
@@ -152,7 +168,7 @@ func (b *configBlock) setLabel(i int, f reflect.StructField, at string) {
 }
 
 func buildAttr(field configField, i int, f reflect.StructField, at string) configAttr {
-	if reason := unsupported(f.Type); reason != "" {
+	if reason := unsupported(f.Type, 0); reason != "" {
 		panic(fmt.Sprintf("sdk: config field %s: %s", at, reason))
 	}
 	a := configAttr{
@@ -233,10 +249,17 @@ func indirect(typ reflect.Type) reflect.Type {
 	return typ
 }
 
+// maxTypeDepth is more than any attribute needs, and ends the search in a type
+// that contains itself, like type T []T.
+const maxTypeDepth = 16
+
 // unsupported says why a type cannot be an attribute's, or "".
-func unsupported(typ reflect.Type) string {
+func unsupported(typ reflect.Type, depth int) string {
 	if typ == secretType {
 		return ""
+	}
+	if depth > maxTypeDepth {
+		return fmt.Sprintf("type %s is nested too deeply", typ)
 	}
 	switch typ.Kind() {
 	case reflect.String, reflect.Bool, reflect.Float32, reflect.Float64,
@@ -247,17 +270,17 @@ func unsupported(typ reflect.Type) string {
 		if typ.Elem().Kind() == reflect.Pointer {
 			break
 		}
-		return unsupported(typ.Elem())
+		return unsupported(typ.Elem(), depth+1)
 	case reflect.Slice:
 		if typ.Elem().Kind() == reflect.Uint8 {
 			return "type []byte is not supported; use string"
 		}
-		return unsupported(typ.Elem())
+		return unsupported(typ.Elem(), depth+1)
 	case reflect.Map:
 		if typ.Key().Kind() != reflect.String {
 			return fmt.Sprintf("type %s is not supported: map keys are strings", typ)
 		}
-		return unsupported(typ.Elem())
+		return unsupported(typ.Elem(), depth+1)
 	case reflect.Struct:
 		return fmt.Sprintf("type %s is not supported for an attribute; a nested struct needs a tag like `hcl:\"name,block\"`", typ)
 	}

@@ -37,32 +37,46 @@ func (e configErrors) Error() string {
 	return fmt.Sprintf("%s, and %d more", e[0].GetDetail(), len(e)-1)
 }
 
-// diagnose turns a setup error into diagnostics, one for each part of a joined
-// error.
+// diagnose turns a setup error into diagnostics: one for each field that it
+// names, however deep, and else one for the whole block.
 func diagnose(err error) []*pluginv1.Diagnostic {
 	var complaints configErrors
 	if errors.As(err, &complaints) {
 		return complaints
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	if found := diagnoseFields(err); len(found) > 0 {
+		return found
+	}
+	return []*pluginv1.Diagnostic{diagnostic("Plugin cannot be set up", err, nil)}
+}
+
+// diagnoseFields returns a diagnostic for each field error in the tree. Beside
+// field errors, the other members of a joined error get one as well.
+func diagnoseFields(err error) []*pluginv1.Diagnostic {
+	if field, ok := err.(*fieldError); ok {
+		return []*pluginv1.Diagnostic{diagnostic("Plugin rejects a value", field.err, parsePath(field.path))}
+	}
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		return diagnoseFields(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		if field := (*fieldError)(nil); !errors.As(err.(error), &field) {
+			return nil
+		}
 		var all []*pluginv1.Diagnostic
-		for _, e := range joined.Unwrap() {
+		for _, e := range err.Unwrap() {
 			all = append(all, diagnose(e)...)
 		}
 		return all
 	}
-	var field *fieldError
-	if errors.As(err, &field) {
-		return []*pluginv1.Diagnostic{{
-			Severity: pluginv1.Severity_SEVERITY_ERROR,
-			Summary:  "Plugin rejects a value",
-			Detail:   cleanText(field.err.Error(), maxMessageBytes),
-			Path:     parsePath(field.path),
-		}}
-	}
-	return []*pluginv1.Diagnostic{{
+	return nil
+}
+
+func diagnostic(summary string, err error, path []*pluginv1.PathStep) *pluginv1.Diagnostic {
+	return &pluginv1.Diagnostic{
 		Severity: pluginv1.Severity_SEVERITY_ERROR,
-		Summary:  "Plugin cannot be set up",
+		Summary:  summary,
 		Detail:   cleanText(err.Error(), maxMessageBytes),
-	}}
+		Path:     path,
+	}
 }

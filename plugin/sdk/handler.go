@@ -55,7 +55,7 @@ func Handle[In, Out any](step string, fn func(ctx context.Context, in In) (Out, 
 
 // HandleRaw registers fn for a step, without any decoding: it gets the message
 // as it was stored, which is JSON but may be of any shape, and returns JSON,
-// or nothing for null. fn must not change in.
+// or nothing for null. fn must not change in, nor what it has returned.
 func HandleRaw(step string, fn func(ctx context.Context, in []byte) ([]byte, error), opts ...HandlerOption) Option {
 	return func(p *Plugin) {
 		p.add(newHandler(step, false, fn, opts))
@@ -63,6 +63,9 @@ func HandleRaw(step string, fn func(ctx context.Context, in []byte) ([]byte, err
 }
 
 func newHandler(step string, trusted bool, fn Next, opts []HandlerOption) *handler {
+	if fn == nil {
+		panic(fmt.Sprintf("sdk: the handler of step %q is nil", step))
+	}
 	h := &handler{step: step, trusted: trusted, fn: fn}
 	for _, opt := range opts {
 		opt(h)
@@ -80,6 +83,9 @@ func (h *handler) wrap(middleware []func(Next) Next) {
 
 // typed adapts a function on values to one on JSON.
 func typed[In, Out any](fn func(context.Context, In) (Out, error)) Next {
+	if fn == nil {
+		return nil
+	}
 	return func(ctx context.Context, raw []byte) ([]byte, error) {
 		var in In
 		if err := json.Unmarshal(raw, &in); err != nil {

@@ -36,17 +36,9 @@ func (r *invocation) result(panicked any) *pluginv1.Result {
 	var res *pluginv1.Result
 	switch {
 	case panicked != nil:
-		res = failed(&pluginv1.Failure{
-			Type:    protocol.FailurePanic,
-			Message: "panic: " + fmt.Sprint(panicked),
-			Stack:   string(debug.Stack()),
-		})
+		res = crashed("panic: " + fmt.Sprint(panicked))
 	case !r.returned:
-		res = failed(&pluginv1.Failure{
-			Type:    protocol.FailurePanic,
-			Message: "handler ended its goroutine with runtime.Goexit",
-			Stack:   string(debug.Stack()),
-		})
+		res = crashed("handler ended its goroutine with runtime.Goexit")
 	case r.err != nil:
 		res = r.unsuccessful()
 	default:
@@ -82,7 +74,14 @@ func (r *invocation) successful(emits []*pluginv1.Emit) *pluginv1.Result {
 
 // unsuccessful turns an error into a result. A verdict in the error stands
 // also when the context has ended, since the handler gave it knowingly.
-func (r *invocation) unsuccessful() *pluginv1.Result {
+func (r *invocation) unsuccessful() (res *pluginv1.Result) {
+	// The error's methods are the handler's code as well: Error on a nil
+	// pointer must not end the process.
+	defer func() {
+		if v := recover(); v != nil {
+			res = crashed("panic in the handler's error: " + fmt.Sprint(v))
+		}
+	}()
 	var snooze *SnoozeError
 	if errors.As(r.err, &snooze) {
 		return &pluginv1.Result{Outcome: &pluginv1.Result_Snooze{
@@ -136,6 +135,16 @@ func errorType(err error) string {
 		}
 	}
 	return name
+}
+
+// crashed is a handler that did not return. It is called while the stack is
+// still there.
+func crashed(message string) *pluginv1.Result {
+	return failed(&pluginv1.Failure{
+		Type:    protocol.FailurePanic,
+		Message: message,
+		Stack:   string(debug.Stack()),
+	})
 }
 
 // failed wraps a failure, with its texts made fit to travel.

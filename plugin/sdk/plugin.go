@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
@@ -28,8 +29,8 @@ type Plugin struct {
 type Option func(*Plugin)
 
 // New puts a plugin together. It panics on what can only be a mistake in the
-// program: no handler at all, an empty step name, two handlers for one step,
-// or two default handlers.
+// program: no handler at all, a nil handler, a step name that is empty or not
+// UTF-8, two handlers for one step, or two default handlers.
 func New(opts ...Option) *Plugin {
 	p := &Plugin{
 		name:     executableName(),
@@ -84,6 +85,9 @@ func OnClose(fn func() error) Option {
 func (p *Plugin) add(h *handler) {
 	if h.step == "" {
 		panic("sdk: a handler needs the name of its step")
+	}
+	if !utf8.ValidString(h.step) {
+		panic(fmt.Sprintf("sdk: step name %q is not UTF-8", h.step))
 	}
 	if _, exists := p.handlers[h.step]; exists {
 		panic(fmt.Sprintf("sdk: step %q has two handlers", h.step))

@@ -124,7 +124,17 @@ func (s *service) close() error {
 	}
 	var errs []error
 	for i := len(ready.closers) - 1; i >= 0; i-- {
-		errs = append(errs, ready.closers[i]())
+		errs = append(errs, closeSafely(ready.closers[i]))
 	}
 	return errors.Join(errs...)
+}
+
+// closeSafely keeps a closer that panics from standing in the way of the rest.
+func closeSafely(closer func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return closer()
 }
