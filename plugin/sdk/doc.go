@@ -1,0 +1,191 @@
+// Package sdk is what a plugin for stephost is written with. A plugin is a
+// program with a function for each kind of step; the host runs the program,
+// takes messages from the queues of its namespaces, and calls the function.
+//
+// # A plugin in ten lines
+//
+//	type Charge struct{ OrderID string }
+//	type Receipt struct{ ID string }
+//
+//	func charge(ctx context.Context, in Charge) (Receipt, error) {
+//		sdk.Logger(ctx).Info("charging", "order", in.OrderID)
+//		return Receipt{ID: "r-" + in.OrderID}, nil
+//	}
+//
+//	func main() { sdk.Main(sdk.Handle("charge", charge)) }
+//
+// Build it, name the binary in the host's config.hcl, and give it a namespace:
+//
+//	plugin "payments" {
+//	  command = "bin/plugins/payments"
+//	}
+//	namespace "payments" {
+//	  plugin = "payments"
+//	}
+//
+// # Input and output
+//
+// The whole message body is the input, and what the function returns is the
+// step's result; both are JSON as encoding/json reads and writes it. [Handle]
+// does that for any two types. A message that does not fit the input type
+// fails for good, and the error names the field. [HandleRaw] leaves the JSON
+// to you.
+//
+// A message names its step in a field, "step" unless the namespace says
+// otherwise. One that names none goes to the handler marked with [Default], or
+// to the only handler there is.
+//
+// # Verdicts
+//
+// A nil error completes the step. Any other follows the namespace's retry
+// policy: so many attempts, with a back-off between them, and then the dead
+// letters. Three errors say it differently, also when fmt.Errorf has wrapped
+// them with %w:
+//
+//   - [Permanent]: no attempt would succeed. To the dead letters now.
+//   - [RetryAfter]: a failed attempt like any other, but the next one comes
+//     after this delay.
+//   - [Snooze]: not now. No failure, no attempt spent.
+//
+// # Emitting the next step
+//
+// [Emit] sends a message in the transaction that completes the step:
+//
+//	err := sdk.Emit(ctx, sdk.ToNamespace("shipping"), Ship{OrderID: in.OrderID})
+//
+// It is sent exactly once if the step succeeds, and not at all if it fails,
+// snoozes or is given back. [ToNamespace] finds the namespace's queue and
+// fails the step if the host has no such namespace; [ToQueue] names any queue.
+// [Delay] and [Headers] adjust the message.
+//
+// # When a handler runs again
+//
+// [StepInfo] says what runs: namespace, message, attempt, deadline and the
+// correlation that the message carried.
+//
+// A message is settled once, but its handler runs at least once: again after
+// a failure or a snooze, and again when the plugin, the host or the database
+// went away before the outcome was committed, even if the handler had
+// returned. Result and emitted messages are part of that commit. What the
+// handler did elsewhere is not, so give other systems the IdempotencyKey of
+// [Info]: it is the same for every delivery of a message, also after it has
+// been replayed from the dead letters. [Info] counts failed attempts only, so
+// an Attempt of 1 does not mean that the handler never ran.
+//
+// # Logging
+//
+// [Logger] and [Slog] write lines that carry namespace, step, message and
+// attempt into the host's log. Packages log and log/slog and hclog's default
+// logger are redirected there as well, without those fields. The level is the
+// host's. A log line never blocks a handler: if the host does not keep up,
+// lines are dropped and counted. Do not print before [Main]: until the host
+// has read the first line of stdout, that line is how it finds the plugin.
+//
+// # Configuration
+//
+// [MainWith] makes the plugin from the config block in the user's file. A
+// struct is its schema:
+//
+//	type Config struct {
+//		Endpoint string           `hcl:"endpoint" description:"where the gateway is"`
+//		Timeout  time.Duration    `hcl:"timeout,optional" default:"5s"`
+//		Retries  int              `hcl:"retries" default:"3"`
+//		APIKey   sdk.Secret       `hcl:"api_key"`
+//		TLS      *TLS             `hcl:"tls,block"`
+//		Backends []Backend        `hcl:"backend,block"`
+//		Limits   map[string]Limit `hcl:"limit,block"`
+//	}
+//
+// The host checks the user's file against it and points at the line that is
+// wrong, before the plugin sees anything.
+//
+//   - Attributes are strings, bools, numbers of any Go type, [time.Duration]
+//     (written as "1m30s"), [Secret], and slices, maps and pointers of those. A
+//     pointer is nil where the attribute is absent.
+//   - An attribute is required unless it is marked optional, is a pointer or
+//     has a default. The default of a string, a duration or a secret is
+//     written as it is, any other as JSON: `default:"[1, 2]"`.
+//   - A block is a struct (exactly its defaults if it is left out, and
+//     required if something inside is), a pointer to one (nil if it is left
+//     out), a slice (any number), or a map (any number, each with a label as
+//     its key). A slice of structs with a field tagged `hcl:"name,label"` takes
+//     labelled blocks, ordered by label.
+//   - A [Secret] shows itself to nobody but [Secret.Reveal].
+//   - Fields without an hcl tag are yours. Embedded structs and types other
+//     than these panic when the program starts, naming the field.
+//
+// The setup function checks what types cannot, connects, and returns the
+// plugin. [FieldError] points the user at the line of an attribute; join
+// several with errors.Join. A setup that fails or panics keeps the plugin from
+// starting; what it had opened by then it closes itself.
+//
+// # Cancellation
+//
+// A step's context ends early when its time is up, the lease on its message is
+// lost, the host cannot wait any longer while it drains, or somebody asks for
+// it. context.Cause tells which: [ErrTimeout], [ErrLeaseLost], [ErrDraining],
+// [ErrCancelled]. A handler need not know: pass ctx on to whatever waits and
+// return the error. A timeout is a failed attempt, as is a request to stop;
+// after a lost lease or a drain the message is given back and spends nothing.
+//
+// What the handler returns counts even then: nil after a timeout is a success,
+// and a verdict stands. A handler that ignores its context goes on, and takes
+// up its place in the plugin; after kill_timeout the host settles the message
+// without it.
+//
+// # Heartbeats
+//
+// The host keeps the lease while a handler runs, however long that takes.
+// [Heartbeat] only tells people how far it is, and returns the cause once the
+// context has ended, which makes it a good condition for a loop.
+//
+// # Middleware
+//
+// [Use] puts functions around every handler, for tracing, metrics, or a
+// transaction. They see the message and the result as JSON, and may replace
+// both, the context and the error.
+//
+// # Clean-up
+//
+// [OnClose] functions run after the last step when the host stops the plugin,
+// in reverse order, for about two seconds in all. The context that setup got
+// ends just before. A process that crashes or is killed runs none of them.
+//
+// # Panic, timeout, drain
+//
+//   - A handler that panics, or ends its goroutine, fails its step with the
+//     stack; the retry policy applies, and other steps go on. A panic in a
+//     goroutine that a handler started ends the process, as in any Go program:
+//     the host starts it anew, and the messages run again.
+//   - When the time is up, the context ends and an error is reported as a
+//     timeout. [Timeout] shortens the namespace's own timeout for a handler.
+//   - When the host drains, steps that wait go back untouched and running ones
+//     finish; those that are not done in time are cancelled with [ErrDraining].
+//     SIGTERM and SIGINT are left to the host, so that a signal to the whole
+//     process group does not end plugins before their steps.
+//
+// # Concurrency
+//
+// Handlers run in as many goroutines as there are steps, bounded by the
+// concurrency of the namespaces and, if the plugin needs a bound of its own,
+// by [MaxConcurrency]. Whatever they share needs the usual care. Functions that
+// take a step's context may be called by all goroutines of the step; after the
+// handler has returned they fail or do nothing.
+//
+// # Trying a plugin by hand
+//
+// A handler is a plain function: call it from a test. Outside of a step,
+// [StepInfo] is empty, [Logger] works, and [Emit] and [Heartbeat] return an
+// error.
+//
+// The program itself runs only inside a host and says so when it is started
+// from a shell. The shortest way to see it work is a private database:
+//
+//	stephost dev --config config.hcl
+//	stephost queue send payments_queue '{"step": "charge", "OrderID": "17"}'
+//
+// The host's log_level = "debug" shows everything that the plugin logs. What a
+// debugger stops does not answer the host's health check and is killed within
+// seconds, so attach one for tracepoints rather than breakpoints; `stephost
+// plugin list` shows the process ids.
+package sdk
