@@ -27,9 +27,13 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){
-		"stephost": main, "orders-plugin": ordersPlugin, "picky-plugin": pickyPlugin,
+		"stephost": main, "orders-plugin": ordersPlugin, "picky-plugin": pickyPlugin, "steps-plugin": stepsPlugin,
 	})
 }
+
+// quickExit is for the environment of the programs under test: the race
+// detector's runtime sleeps for a second before each exit.
+const quickExit = "GORACE=atexit_sleep_ms=0"
 
 // ordersPlugin is a plugin that takes every message; an amount below zero is a
 // permanent failure.
@@ -92,6 +96,7 @@ func TestScripts(t *testing.T) {
 			if err := createDatabase(cluster, name); err != nil {
 				return err
 			}
+			env.Vars = append(env.Vars, quickExit)
 			env.Setenv("DSN", cluster.DSN(name))
 			for variable, program := range map[string]string{"PLUGIN": "orders-plugin", "PICKY": "picky-plugin"} {
 				path, err := exec.LookPath(program)
