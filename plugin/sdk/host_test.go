@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +19,15 @@ import (
 	"github.com/stephost/stephost/plugin/sdk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asPlugin makes the test binary a plugin.
+const asPlugin = "SDK_TEST_AS_PLUGIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asPlugin) != "" {
+		servePlugin()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for something that must come.
 const patience = 30 * time.Second
