@@ -25,12 +25,29 @@ found() {
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
 	else
-		echo 'PostgreSQL is missing and installing it needs root: run `apt-get install postgresql` as root, or set DATABASE_URL' >&2
-		exit 1
+		sudo "$@"
 	fi
+}
+
+# Debian's packages make and start a cluster of their own, which nobody needs
+# here. The setting that stops them is gone again afterwards.
+no_cluster=/etc/postgresql-common/createcluster.d/stephost.conf
+
+allow_cluster() {
+	as_root rm -f "$no_cluster"
+	as_root rmdir "${no_cluster%/*}" 2>/dev/null || true
+}
+
+with_apt() {
+	trap allow_cluster EXIT
+	as_root mkdir -p "${no_cluster%/*}"
+	echo 'create_main_cluster = off' | as_root tee "$no_cluster" >/dev/null
+	# A foreign package source that is broken does not matter here; whether the
+	# package can be had, the installation tells.
+	as_root apt-get update -q || true
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 postgresql
 }
 
 found && exit 0
@@ -40,9 +57,12 @@ if [ -n "${STEPHOST_PG_BIN:-}" ]; then
 fi
 
 if command -v apt-get >/dev/null; then
+	if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+		echo 'PostgreSQL is missing and installing it needs root: run `apt-get install postgresql` as root, or set DATABASE_URL' >&2
+		exit 1
+	fi
 	echo 'PostgreSQL is missing: installing the package postgresql with apt-get' >&2
-	as_root apt-get update -q
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql
+	with_apt
 elif command -v brew >/dev/null; then
 	echo 'PostgreSQL is missing: installing postgresql@17 with Homebrew' >&2
 	brew install postgresql@17
