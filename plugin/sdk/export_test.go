@@ -35,6 +35,17 @@ func ServeInProcessWith[C any](logs io.Writer, setup func(context.Context, C) (*
 	return serveProgram(logs, configuredProgram(setup))
 }
 
+// ServePlugin serves a plugin that is made already.
+func ServePlugin(logs io.Writer, plugin *Plugin) *InProcess {
+	return serveProgram(logs, staticProgram(plugin))
+}
+
+// PlainLogs makes log lines readable and the same on each run.
+func (p *InProcess) PlainLogs(out io.Writer) *InProcess {
+	p.svc.logger = hclog.New(&hclog.LoggerOptions{Output: out, DisableTime: true})
+	return p
+}
+
 // LimitResults lowers the bound on one result.
 func (p *InProcess) LimitResults(bytes int) { p.svc.maxResultBytes = bytes }
 
