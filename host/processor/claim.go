@@ -56,7 +56,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	full := len(deliveries) == reserved
 	l.mu.Lock()
 	if full {
-		l.hunger.full()
+		l.hunger.full(why)
 	} else {
 		l.hunger.short(l.opts.Now(), len(deliveries) > 0)
 	}

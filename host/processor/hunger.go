@@ -19,6 +19,8 @@ type hunger struct {
 	messageID int64     // the one message that was named, or 0
 	// sweep: look also behind the newest claimed message.
 	sweep bool
+	// ahead: the next due message is still to be learnt, once the queue is empty.
+	ahead bool
 	// recheck is the next look after a notification, and recheckStep how many
 	// there were since it: triggers are throttled, so silence after a notification
 	// proves nothing.
@@ -88,7 +90,7 @@ func (h *hunger) hungry(now time.Time) bool {
 func (h *hunger) take(now time.Time) look {
 	l := look{
 		source: h.source, hinted: h.hinted, since: h.since,
-		messageID: h.messageID, sweep: h.sweep, ahead: h.sweep,
+		messageID: h.messageID, sweep: h.sweep, ahead: h.sweep || h.ahead,
 	}
 	if passed(h.due, now) {
 		h.due = time.Time{}
@@ -102,7 +104,7 @@ func (h *hunger) take(now time.Time) look {
 	if l.sweep {
 		h.sweptAt = now
 	}
-	h.more, h.hinted, h.sweep, h.messageID = false, false, false, 0
+	h.more, h.hinted, h.sweep, h.ahead, h.messageID = false, false, false, false, 0
 	return l
 }
 
@@ -110,10 +112,15 @@ func (h *hunger) take(now time.Time) look {
 func (h *hunger) putBack(l look) {
 	h.more = true
 	h.sweep = h.sweep || l.sweep
+	h.ahead = h.ahead || l.ahead
 }
 
-// full notes that a claim got all that it asked for.
-func (h *hunger) full() { h.more = true }
+// full notes that a claim got all that it asked for. There may be more, so the
+// look ahead that it owes is left to the look that empties the queue.
+func (h *hunger) full(l look) {
+	h.more = true
+	h.ahead = h.ahead || l.ahead
+}
 
 // short notes that the queue had less than was asked for, or nothing.
 func (h *hunger) short(now time.Time, found bool) {

@@ -107,3 +107,18 @@ func TestHungerTwoNamedMessagesAreNoName(t *testing.T) {
 	h.feed(queues.Event{MessageID: 8})
 	require.Zero(t, h.take(time.Now()).messageID)
 }
+
+func TestHungerAFullLookStillOwesTheLookAhead(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.dueIn(now, time.Second)
+	now = now.Add(time.Second)
+	first := h.take(now)
+	require.True(t, first.ahead)
+	h.full(first)
+	require.True(t, h.take(now).ahead, "the next delayed message is learnt once the queue has been emptied")
+	h.short(now, false)
+	h.feed(queues.Event{Source: queues.SourceNotification})
+	require.False(t, h.take(now).ahead, "once")
+}
