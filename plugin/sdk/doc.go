@@ -185,7 +185,7 @@
 //	stephost queue send payments_queue '{"step": "charge", "OrderID": "17"}'
 //
 // The host's log_level = "debug" shows everything that the plugin logs. What a
-// debugger stops does not answer the host's health check and is killed within
-// seconds, so attach one for tracepoints rather than breakpoints; `stephost
+// debugger stops does not answer the host's health check and is killed before
+// long, so attach one for tracepoints rather than breakpoints; `stephost
 // plugin list` shows the process ids.
 package sdk

@@ -174,14 +174,15 @@ func TestResultsTravelInBoundedBatches(t *testing.T) {
 		steps  int
 		output string
 	}{
-		"by count": {steps: 4000, output: "1"},
+		"by count": {steps: 4000, output: `"` + strings.Repeat("x", 200) + `"`},
 		"by bytes": {steps: 40, output: `"` + strings.Repeat("x", 200<<10) + `"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			start := make(chan struct{})
+			// Nobody reads until all have finished, so results pile up.
+			finished := make(chan struct{}, tc.steps)
 			s := startHost(t, sdk.HandleRaw("s", func(context.Context, []byte) ([]byte, error) {
-				<-start
+				defer func() { finished <- struct{}{} }()
 				return []byte(tc.output), nil
 			})).open()
 			var steps []*pluginv1.Step
@@ -189,7 +190,9 @@ func TestResultsTravelInBoundedBatches(t *testing.T) {
 				steps = append(steps, step(id))
 			}
 			s.send(steps...)
-			close(start)
+			for range tc.steps {
+				await(t, finished)
+			}
 			messages := 0
 			for received := 0; received < tc.steps; messages++ {
 				resp, err := s.rpc.Recv()
