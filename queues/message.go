@@ -16,16 +16,19 @@ type Lease struct {
 	Queue string
 	ID    int64
 	Epoch Epoch
+	// EnqueuedAt is a reading of the database's clock. It is part of the lease
+	// because ids, and with them epochs, begin again when a queue is dropped and
+	// created: an old lease must not settle a new message.
+	EnqueuedAt time.Time
 }
 
 // Delivery is a message as one claim handed it out.
 type Delivery struct {
 	Lease
 
-	// EnqueuedAt and ClaimedAt are readings of the database's clock. They are
-	// for people, keys and results; nothing is scheduled by them.
-	EnqueuedAt time.Time
-	ClaimedAt  time.Time
+	// ClaimedAt is a reading of the database's clock, for people and results;
+	// nothing is scheduled by it.
+	ClaimedAt time.Time
 
 	// Waited is how long the message had been visible when it was claimed, by
 	// the database's clock.

@@ -134,7 +134,7 @@ func (l *lane) admit(deliveries []queues.Delivery, state ExecutorState, claimed 
 	l.mu.Lock()
 	for i := range deliveries {
 		d := &deliveries[i]
-		if e, ok := l.byMessage[d.ID]; ok {
+		if e, ok := l.byMessage[d.ID]; ok && e.lease.EnqueuedAt.Equal(d.EnqueuedAt) {
 			l.adopt(e, d, claimed)
 			continue
 		}
@@ -174,7 +174,6 @@ func (l *lane) newEntry(d *queues.Delivery, claimed time.Time) *entry {
 		id:         l.nextID.Add(1),
 		lease:      d.Lease,
 		leaseStart: claimed,
-		enqueuedAt: d.EnqueuedAt,
 		claimedAt:  d.ClaimedAt,
 		claimCall:  claimed,
 		waited:     d.Waited,
@@ -223,7 +222,7 @@ func (l *lane) prepare(e *entry, body []byte, state ExecutorState) *pluginv1.Ste
 		MessageId:      e.lease.ID,
 		Attempt:        uint32(e.attempt()), //nolint:gosec // a count of failures
 		TimeoutMs:      l.ns.Timeout.Milliseconds(),
-		EnqueuedAtUs:   e.enqueuedAt.UnixMicro(),
+		EnqueuedAtUs:   e.lease.EnqueuedAt.UnixMicro(),
 		IdempotencyKey: e.origin().IdempotencyKey(),
 		TaskUuid:       e.fields.taskUUID,
 		StepUuid:       e.fields.stepUUID,

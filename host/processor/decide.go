@@ -232,7 +232,7 @@ func (d decider) refused(e *entry, cause error, now time.Time) {
 	default:
 		// The message itself must not get lost for the sake of what goes with it:
 		// give it back, later and later, until the fault is mended.
-		delay := d.ns.Retry.next(max(e.settled.tries, 1))
+		delay := d.ns.Retry.next(max(e.settled.refusals, 1))
 		e.outcome = OutcomeReleased
 		e.errText = why
 		e.action = queues.Retry{Delay: max(delay, time.Second), Record: e.accounted()}

@@ -29,8 +29,8 @@ func testDecider() decider {
 func testEntry() *entry {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &entry{
-		lease:      queues.Lease{Queue: "orders_queue", ID: 7, Epoch: 5},
-		enqueuedAt: at, claimedAt: at.Add(time.Second), claimCall: time.Now(),
+		lease:     queues.Lease{Queue: "orders_queue", ID: 7, Epoch: 5, EnqueuedAt: at},
+		claimedAt: at.Add(time.Second), claimCall: time.Now(),
 		record: queues.Record{Accounted: 4},
 		step:   "charge",
 	}
@@ -102,7 +102,7 @@ func TestDecideSpentBudgetDeadLettersWithOneFailureResult(t *testing.T) {
 	dead := e.action.(queues.DeadLetter)
 	require.Equal(t, "orders_dead", dead.Queue)
 	require.Equal(t, queues.DeadAttemptsSpent, dead.Record.Dead.Reason)
-	require.Equal(t, queues.Origin{Queue: "orders_queue", ID: 7, EnqueuedAt: e.enqueuedAt}, *dead.Record.Origin)
+	require.Equal(t, queues.Origin{Queue: "orders_queue", ID: 7, EnqueuedAt: e.lease.EnqueuedAt}, *dead.Record.Origin)
 	require.Len(t, dead.Send, 1)
 	var got map[string]any
 	require.NoError(t, json.Unmarshal(dead.Send[0].Body, &got))

@@ -26,14 +26,13 @@ type entry struct {
 	leaseStart time.Time
 	state      entryState
 
-	enqueuedAt time.Time // database's clock
-	claimedAt  time.Time // database's clock
-	claimCall  time.Time // host's clock
-	waited     time.Duration
-	record     queues.Record
-	fields     stepFields
-	step       string // the resolved handler
-	bytes      int64  // held of the byte budget
+	claimedAt time.Time // database's clock
+	claimCall time.Time // host's clock
+	waited    time.Duration
+	record    queues.Record
+	fields    stepFields
+	step      string // the resolved handler
+	bytes     int64  // held of the byte budget
 
 	deadline    time.Time // zero: none
 	cancelled   pluginv1.CancelReason
@@ -50,8 +49,8 @@ type entry struct {
 
 // settleHistory remembers what earlier tries of a settlement told.
 type settleHistory struct {
-	tries   int
-	unknown bool // a try may have been committed
+	refusals int
+	unknown  bool // a try may have been committed
 }
 
 // attempt is the attempt that this delivery is: failures so far, plus one.
@@ -95,5 +94,5 @@ func (e *entry) origin() queues.Origin {
 	if e.record.Origin != nil {
 		return *e.record.Origin
 	}
-	return queues.Origin{Queue: e.lease.Queue, ID: e.lease.ID, EnqueuedAt: e.enqueuedAt}
+	return queues.Origin{Queue: e.lease.Queue, ID: e.lease.ID, EnqueuedAt: e.lease.EnqueuedAt}
 }

@@ -78,7 +78,7 @@ func (r *result) encode(namespace, workerID string, now time.Time) []byte {
 	b = appendQuoted(b, workerID)
 	done := e.databaseTime(now)
 	b = append(b, `,"enqueued_at":"`...)
-	b = e.enqueuedAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = e.lease.EnqueuedAt.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","started_at":"`...)
 	b = done.Add(-e.duration).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","completed_at":"`...)

@@ -2,9 +2,8 @@ package processor
 
 import (
 	"context"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/queues"
@@ -12,10 +11,9 @@ import (
 
 // The keeper's limits.
 const (
-	extendBatch    = 500 // leases in one statement
-	extendParallel = 4   // lanes extended at the same time
-	maxKeeperTick  = time.Second
-	minKeeperTick  = 50 * time.Millisecond
+	extendBatch   = 500 // leases in one statement
+	maxKeeperTick = time.Second
+	minKeeperTick = 50 * time.Millisecond
 )
 
 // keep extends the leases of all lanes and enforces step timeouts. It returns
@@ -25,6 +23,8 @@ func (p *Processor) keep(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	incarnation := p.opts.Broker.Incarnation()
+	var rounds sync.WaitGroup
+	defer rounds.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,24 +36,29 @@ func (p *Processor) keep(ctx context.Context) {
 		// A database that was started anew may have forgotten claims that were
 		// committed asynchronously and hand their epochs out again: assert every
 		// lease now, and take what does not match as lost.
-		current := p.opts.Broker.Incarnation()
-		assertAll := current != incarnation
-		incarnation = current
-
-		group, groupCtx := errgroup.WithContext(ctx)
-		group.SetLimit(extendParallel)
+		if current := p.opts.Broker.Incarnation(); current != incarnation {
+			incarnation = current
+			for _, l := range p.lanes {
+				l.assertAll.Store(true)
+			}
+		}
 		for _, l := range p.lanes {
 			l.enforceTimeouts()
-			leases := l.dueLeases(assertAll)
+			// A lane whose last round is still under way (a locked table, say) keeps
+			// nobody else's leases waiting.
+			if l.extending.Load() {
+				continue
+			}
+			leases := l.dueLeases(l.assertAll.Swap(false))
 			if len(leases) == 0 {
 				continue
 			}
-			group.Go(func() error {
-				l.extend(groupCtx, leases)
-				return nil
+			l.extending.Store(true)
+			rounds.Go(func() {
+				defer l.extending.Store(false)
+				l.extend(ctx, leases)
 			})
 		}
-		_ = group.Wait() // extend reports its own errors
 	}
 }
 

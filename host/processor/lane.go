@@ -51,7 +51,9 @@ type lane struct {
 	empty     chan struct{} // closed when closing and no entries are left
 	status    laneStatus
 
-	progress atomic.Int64 // host's clock in ns when the loop last came round
+	progress  atomic.Int64 // host's clock in ns when the loop last came round
+	extending atomic.Bool  // a round of lease extensions is under way
+	assertAll atomic.Bool  // the next round takes every lease, whatever its age
 }
 
 // laneStatus is what people are told about a lane.
@@ -111,7 +113,6 @@ func (l *lane) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		l.progress.Store(l.opts.Now().UnixNano())
 		next := l.fill(ctx)
 		timer.Reset(min(next.in, heartbeatOfLoops))
 		select {
@@ -140,6 +141,7 @@ type wait struct {
 // in the way, and says when to look again.
 func (l *lane) fill(ctx context.Context) wait {
 	for ctx.Err() == nil {
+		l.progress.Store(l.opts.Now().UnixNano())
 		if w, again := l.fillOnce(ctx); !again {
 			return w
 		}

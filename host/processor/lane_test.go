@@ -370,3 +370,31 @@ func TestDroppedResultQueueStopsTheNamespaceAndLosesNothing(t *testing.T) {
 	}
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results`))
 }
+
+func TestQueueMadeAnewUnderARunningStepKeepsItsMessages(t *testing.T) {
+	t.Parallel()
+	finish := make(chan struct{})
+	var ran atomic.Int64
+	b := setup(t, newScripted(func(_ context.Context, s *pluginv1.Step) *pluginv1.Result {
+		ran.Add(1)
+		if strings.Contains(string(s.GetInput()), "old") {
+			<-finish
+		}
+		return succeeded(string(s.GetInput()))
+	}))
+	ids := b.send(`{"old": 1}`)
+	require.Eventually(t, func() bool { return ran.Load() == 1 }, patience, time.Millisecond)
+	b.exec1(`SELECT pgmq.drop_queue('ns_queue')`)
+	b.exec1(`SELECT pgmq.create('ns_queue')`)
+	// The new message has the old one's id, and gets its epoch.
+	require.Equal(t, ids, b.send(`{"new": 1}`))
+	require.Equal(t, processor.OutcomeSucceeded, b.settled(1)[0].Outcome)
+	b.exec1(`SELECT pgmq.drop_queue('ns_queue')`)
+	b.exec1(`SELECT pgmq.create('ns_queue')`)
+	require.Equal(t, ids, b.sendQuietly(`{"new": 2}`))
+	b.exec1(`UPDATE pgmq.q_ns_queue SET read_ct = 1`) // as another host's lease
+	close(finish)
+	require.Equal(t, processor.OutcomeLeaseLost, b.settled(1)[0].Outcome)
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_ns_queue`), "the old step's outcome does not settle it")
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results`))
+}

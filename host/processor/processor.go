@@ -82,8 +82,10 @@ func (p *Processor) Drain(ctx context.Context) error {
 	for _, l := range p.lanes {
 		l.stop()
 	}
+	// Claims that are under way have deadlines of their own; the drain's may end
+	// sooner.
 	for _, l := range p.lanes {
-		l.awaitClaim()
+		p.rest.Go(l.awaitClaim)
 	}
 	if p.allEmpty(ctx) == nil {
 		return nil

@@ -126,7 +126,6 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 	var freed int64
 	l.mu.Lock()
 	for i, e := range batch {
-		e.settled.tries++
 		switch results[i].Status {
 		case queues.Settled:
 			gone = append(gone, fate{e, e.outcome, now})
@@ -144,7 +143,11 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 			gone = append(gone, fate{e, outcome, now})
 		case queues.Refused:
 			l.metrics.refused.Inc()
-			l.refuse(e, results[i].Err, now)
+			if l.refuse(e, results[i].Err) {
+				l.pending = append(l.pending, e)
+			} else {
+				gone = append(gone, fate{e, OutcomeLeaseLost, now})
+			}
 		case queues.SettleUnknown:
 			l.metrics.settleFault.Inc()
 			e.settled.unknown = true
@@ -175,21 +178,17 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 	return gone, ok
 }
 
-// refuse replaces a settlement that the database will not take; l.mu is held.
-func (l *lane) refuse(e *entry, cause error, now time.Time) {
+// refuse replaces a settlement that the database will not take. It reports
+// false when even giving the message back is refused: then it is left to its
+// lease. l.mu is held.
+func (l *lane) refuse(e *entry, cause error) bool {
 	l.log.Error("the database refused a settlement", "message_id", e.lease.ID, "step", e.stepName(), "error", cause)
-	switch {
-	case e.settled.tries <= maxRefusals:
-		l.undeliverable(e, cause)
-	default:
-		// Even giving it back is refused: leave it to its lease.
-		delete(l.entries, e.id)
-		delete(l.byMessage, e.lease.ID)
-		l.status.counts[OutcomeLeaseLost]++
-		l.checkEmpty()
-		return
+	e.settled.refusals++
+	if e.settled.refusals > maxRefusals {
+		return false
 	}
-	l.pending = append(l.pending, e)
+	l.undeliverable(e, cause)
+	return true
 }
 
 // undeliverable decides anew about an entry whose settlement cannot be written

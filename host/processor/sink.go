@@ -57,11 +57,13 @@ func (l *lane) Results(results []*pluginv1.Result) {
 // Heartbeats implements Sink. A lease is extended for as long as its step is
 // in flight, so a sign of life changes nothing about it.
 func (l *lane) Heartbeats(beats []*pluginv1.Heartbeat) {
+	if !l.log.IsDebug() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, beat := range beats {
-		l.mu.Lock()
-		e, ok := l.entries[beat.GetId()]
-		l.mu.Unlock()
-		if ok {
+		if e, ok := l.entries[beat.GetId()]; ok {
 			l.log.Debug("step progress", "message_id", e.lease.ID, "step", e.step,
 				"fraction", beat.GetFraction(), "message", beat.GetMessage())
 		}

@@ -27,7 +27,8 @@ func (b *Broker) leased(ctx context.Context, lease queues.Lease, expression stri
 	defer cancel()
 	found := false
 	err := b.withLayout(ctx, b.work, lease.Queue, func(l *layout) error {
-		err := b.work.QueryRow(ctx, `SELECT `+expression+` FROM `+l.q+` WHERE msg_id = $1 AND read_ct = $2`, lease.ID, int32(lease.Epoch)).Scan(into)
+		err := b.work.QueryRow(ctx, `SELECT `+expression+` FROM `+l.q+` WHERE msg_id = $1 AND read_ct = $2 AND enqueued_at = $3`,
+			lease.ID, int32(lease.Epoch), lease.EnqueuedAt).Scan(into)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

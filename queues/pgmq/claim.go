@@ -141,11 +141,10 @@ func (b *Broker) lease(ctx context.Context, l *layout, sql string, req queues.Cl
 			return nil, last, err
 		}
 		d := queues.Delivery{
-			Lease:      queues.Lease{Queue: req.Queue, ID: id, Epoch: queues.Epoch(epoch)},
-			EnqueuedAt: enqueued,
-			ClaimedAt:  claimed,
-			Waited:     claimed.Sub(vt),
-			Record:     decodeRecord(record),
+			Lease:     queues.Lease{Queue: req.Queue, ID: id, Epoch: queues.Epoch(epoch), EnqueuedAt: enqueued},
+			ClaimedAt: claimed,
+			Waited:    claimed.Sub(vt),
+			Record:    decodeRecord(record),
 		}
 		switch {
 		case body != nil:

@@ -16,22 +16,22 @@ import (
 // that the snapshot has under the right epoch and that was not extended is
 // such a one.
 //
-// Parameters: ids, epochs, lease in microseconds.
+// Parameters: ids, epochs, enqueueing times, lease in microseconds.
 func extendSQL(l *layout) string {
 	return `WITH b AS MATERIALIZED (
-		SELECT * FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS b(id, epoch, ord)
+		SELECT * FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) WITH ORDINALITY AS b(id, epoch, enqueued, ord)
 	), held AS MATERIALIZED (
-		SELECT m.msg_id, b.ord FROM b JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch
+		SELECT m.msg_id, b.ord FROM b JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued
 		WHERE ` + asyncCommit + `
 		FOR UPDATE OF m SKIP LOCKED
 	), extended AS (
-		UPDATE ` + l.q + ` AS m SET vt = statement_timestamp() + $3::bigint * interval '1 microsecond'
+		UPDATE ` + l.q + ` AS m SET vt = statement_timestamp() + $4::bigint * interval '1 microsecond'
 		FROM held WHERE m.msg_id = held.msg_id
 		RETURNING held.ord
 	)
 	SELECT b.ord, e.ord IS NOT NULL, m.msg_id IS NOT NULL
 	FROM b LEFT JOIN extended e ON e.ord = b.ord
-	       LEFT JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch`
+	       LEFT JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued`
 }
 
 // Extend implements queues.Broker.
@@ -46,14 +46,14 @@ func (b *Broker) Extend(ctx context.Context, queue string, leases []queues.Lease
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return compare(leases[x].ID, leases[y].ID) })
-	ids, epochs := make([]int64, len(leases)), make([]int32, len(leases))
+	ids, epochs, enqueued := make([]int64, len(leases)), make([]int32, len(leases)), make([]time.Time, len(leases))
 	for i, at := range order {
-		ids[i], epochs[i] = leases[at].ID, int32(leases[at].Epoch)
+		ids[i], epochs[i], enqueued[i] = leases[at].ID, int32(leases[at].Epoch), leases[at].EnqueuedAt
 	}
 	statuses := make([]queues.ExtendStatus, len(leases))
 	err := b.withLayout(ctx, b.beat, queue, func(l *layout) error {
 		return retryTransient(ctx, func() error {
-			rows, err := b.beat.Query(ctx, l.extend, ids, epochs, d.Microseconds())
+			rows, err := b.beat.Query(ctx, l.extend, ids, epochs, enqueued, d.Microseconds())
 			if err != nil {
 				return err
 			}

@@ -77,7 +77,7 @@ func TestLostConnectionLeavesTheOutcomeUnknown(t *testing.T) {
 	b.create("orders")
 	b.send("orders", `{}`)
 	d := b.claimOne("orders")
-	b.mustEnd(queues.Lease{Queue: "orders", ID: 1, Epoch: 1}, queues.Retry{})
+	b.mustEnd(d.Lease, queues.Retry{})
 	d = b.claimOne("orders")
 
 	b.exec("BEGIN")

@@ -3,6 +3,7 @@ package pgmq
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stephost/stephost/queues"
 )
@@ -13,8 +14,8 @@ import (
 // their ordinal, from one; a lease that is there twice takes its row under one
 // of its ordinals, so it sends once.
 //
-// Parameters: $1 ids, $2 epochs; unless completing $3 delays in microseconds
-// and $4 records; then for each target, in the order of their names, ordinals,
+// Parameters: $1 ids, $2 epochs, $3 enqueueing times; unless completing $4
+// delays in microseconds and $5 records; then for each target, in the order of their names, ordinals,
 // bodies, headers and delays.
 
 // statementKey is everything that the text depends on.
@@ -33,11 +34,11 @@ func statementKey(g group, t tables, f family) string {
 }
 
 func settleArgs(g group, t tables, members []member) []any {
-	ids, epochs := make([]int64, len(members)), make([]int32, len(members))
+	ids, epochs, enqueued := make([]int64, len(members)), make([]int32, len(members)), make([]time.Time, len(members))
 	for i, m := range members {
-		ids[i], epochs[i] = m.lease.ID, int32(m.lease.Epoch)
+		ids[i], epochs[i], enqueued[i] = m.lease.ID, int32(m.lease.Epoch), m.lease.EnqueuedAt
 	}
-	args := []any{ids, epochs}
+	args := []any{ids, epochs, enqueued}
 	if g.kind != kindComplete {
 		delays, records := make([]int64, len(members)), make([]string, len(members))
 		for i, m := range members {
@@ -86,11 +87,11 @@ func textOrNull(b []byte) *string {
 }
 
 func (b *Broker) settleSQL(g group, t tables, f family) string {
-	next := 5
+	next := 6
 	var arms []string
 	switch g.kind {
 	case kindComplete:
-		next = 3
+		next = 4
 		arms = b.completeArms(t.source)
 	case kindRetry, kindRelease:
 		arms = giveBackArms(t.source)
@@ -122,7 +123,7 @@ func (b *Broker) settleSQL(g group, t tables, f family) string {
 
 func matching(parameters, columns string) string {
 	return `unnest(` + parameters + `) WITH ORDINALITY AS b(` + columns + `, ord)
-	WHERE m.msg_id = b.id AND m.read_ct = b.epoch`
+	WHERE m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued`
 }
 
 // completeArms delete the rows and keep them in the archive.
@@ -142,7 +143,7 @@ func (b *Broker) completeArms(l *layout) []string {
 		}
 	}
 	arms := []string{`done AS (
-	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[]", "id, epoch") + `
+	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::timestamptz[]", "id, epoch, enqueued") + `
 	RETURNING ` + returning + `)`}
 	if archive {
 		arms = append(arms, `kept AS (
@@ -170,7 +171,7 @@ func giveBackArms(l *layout) []string {
 	arms := []string{`done AS (
 	UPDATE ` + l.q + ` AS m
 	SET vt = statement_timestamp() + b.delay * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
-	FROM ` + matching("$1::bigint[], $2::int[], $3::bigint[], $4::text[]", "id, epoch, delay, record") + `
+	FROM ` + matching("$1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::text[]", "id, epoch, enqueued, delay, record") + `
 	RETURNING b.ord, m.msg_id, m.enqueued_at, b.record)`}
 	if l.headers {
 		return arms
@@ -181,7 +182,7 @@ func giveBackArms(l *layout) []string {
 	ON CONFLICT (queue, msg_id, enqueued_at) DO UPDATE SET record = EXCLUDED.record)`)
 }
 
-// deadArms move the rows. $3 is of no use to them and is named so that it has a
+// deadArms move the rows. $4 is of no use to them and is named so that it has a
 // type.
 func deadArms(l, dead *layout) []string {
 	headers := "NULL::jsonb"
@@ -189,7 +190,7 @@ func deadArms(l, dead *layout) []string {
 		headers = "m.headers"
 	}
 	arms := []string{`done AS (
-	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::bigint[], $4::text[]", "id, epoch, delay, record") + `
+	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::text[]", "id, epoch, enqueued, delay, record") + `
 	RETURNING b.ord, m.msg_id, m.enqueued_at, m.message, ` + headers + ` AS headers,
 		jsonb_build_object('origin', jsonb_build_object('queue', ` + quote(l.queue) + `, 'msg_id', m.msg_id, 'enqueued_at', m.enqueued_at))
 		|| b.record::jsonb
