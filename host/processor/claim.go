@@ -134,7 +134,7 @@ func (l *lane) admit(deliveries []queues.Delivery, state ExecutorState, claimed 
 	l.mu.Lock()
 	for i := range deliveries {
 		d := &deliveries[i]
-		if e, ok := l.byMessage[d.ID]; ok && e.lease.EnqueuedAt.Equal(d.EnqueuedAt) {
+		if e, ok := l.byMessage[d.ID]; ok && e.isRedelivered(d) {
 			l.adopt(e, d, claimed)
 			continue
 		}

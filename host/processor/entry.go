@@ -53,6 +53,23 @@ type settleHistory struct {
 	unknown  bool // a try may have been committed
 }
 
+// isRedelivered tells whether a delivery is the entry's own message come back
+// while it is in hand. It is another message when a queue of the same name was
+// made anew; and it is a delivery in its own right when the entry has given the
+// message back, which only the acknowledgement does not say yet: the give-back
+// and the new claim have added one to the epoch each.
+func (e *entry) isRedelivered(d *queues.Delivery) bool {
+	if !e.lease.EnqueuedAt.Equal(d.EnqueuedAt) {
+		return false
+	}
+	switch e.action.(type) {
+	case queues.Retry, queues.Release:
+		return d.Epoch < e.lease.Epoch+2
+	default:
+		return true
+	}
+}
+
 // attempt is the attempt that this delivery is: failures so far, plus one.
 func (e *entry) attempt() int { return e.record.Failures + 1 }
 

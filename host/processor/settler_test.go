@@ -87,6 +87,24 @@ func TestSettlerRepeatsAFencedSettlementUnderAnAdoptedLease(t *testing.T) {
 	require.Equal(t, []*entry{e}, l.pending)
 }
 
+func TestSettlerDoesNotAdoptWhatItHasGivenBack(t *testing.T) {
+	t.Parallel()
+	_, e := settlingLane(t)
+	redelivered := func(after queues.Epoch) *queues.Delivery {
+		lease := e.lease
+		lease.Epoch += after
+		return &queues.Delivery{Lease: lease}
+	}
+	require.True(t, e.isRedelivered(redelivered(1)))
+	require.True(t, e.isRedelivered(redelivered(2)), "a completed message does not come back")
+	e.action = queues.Release{}
+	require.True(t, e.isRedelivered(redelivered(1)), "the lease ran out before the give-back")
+	require.False(t, e.isRedelivered(redelivered(2)), "the give-back was committed")
+	other := redelivered(1)
+	other.EnqueuedAt = other.EnqueuedAt.Add(time.Microsecond)
+	require.False(t, e.isRedelivered(other))
+}
+
 func TestLaneThatNeverRunsDryStaysLive(t *testing.T) {
 	t.Parallel()
 	l, _ := settlingLane(t)
