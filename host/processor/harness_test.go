@@ -171,20 +171,13 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 // send enqueues bodies and tells the lane.
 func (b *bundle) send(bodies ...string) []int64 {
 	b.t.Helper()
-	ids := b.sendQuietly(bodies...)
-	b.hint()
-	return ids
-}
-
-// sendQuietly enqueues bodies and tells nobody.
-func (b *bundle) sendQuietly(bodies ...string) []int64 {
-	b.t.Helper()
 	out := make([]queues.Outgoing, len(bodies))
 	for i, body := range bodies {
 		out[i].Body = []byte(body)
 	}
 	ids, err := b.broker.Send(b.t.Context(), "ns_queue", out)
 	require.NoError(b.t, err)
+	b.hint()
 	return ids
 }
 

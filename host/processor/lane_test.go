@@ -391,8 +391,8 @@ func TestQueueMadeAnewUnderARunningStepKeepsItsMessages(t *testing.T) {
 	require.Equal(t, processor.OutcomeSucceeded, b.settled(1)[0].Outcome)
 	b.exec1(`SELECT pgmq.drop_queue('ns_queue')`)
 	b.exec1(`SELECT pgmq.create('ns_queue')`)
-	require.Equal(t, ids, b.sendQuietly(`{"new": 2}`))
-	b.exec1(`UPDATE pgmq.q_ns_queue SET read_ct = 1`) // as another host's lease
+	// The same id and epoch again, leased by another host.
+	b.exec1(`INSERT INTO pgmq.q_ns_queue (read_ct, vt, message) VALUES (1, clock_timestamp() + interval '1 hour', '{"new": 2}')`)
 	close(finish)
 	require.Equal(t, processor.OutcomeLeaseLost, b.settled(1)[0].Outcome)
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_ns_queue`), "the old step's outcome does not settle it")
