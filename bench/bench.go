@@ -35,7 +35,15 @@ type Options struct {
 	// Samples is how many messages measure the pickup latency of an idle host;
 	// 0 skips that part.
 	Samples int
-	Logger  hclog.Logger
+	// Starts is how many starts of the plugin are measured; 0 skips that part.
+	Starts int
+	// Crossings is how many steps go to the plugin and back without a database;
+	// 0 skips that part.
+	Crossings int
+	// Kills is how many times a plugin process is killed, each under a host of
+	// its own; 0 skips that part.
+	Kills  int
+	Logger hclog.Logger
 }
 
 // Report is what was measured.
@@ -43,6 +51,10 @@ type Report struct {
 	Drain  *Drain  `json:"drain,omitempty"`
 	Pickup *Pickup `json:"pickup,omitempty"`
 	Memory Memory  `json:"memory"`
+
+	Start    *Start    `json:"start,omitempty"`
+	Boundary *Boundary `json:"boundary,omitempty"`
+	Recovery *Recovery `json:"recovery,omitempty"`
 }
 
 const (
@@ -60,23 +72,42 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 
-	if opts.Steps > 0 {
-		err := withHost(ctx, conn, opts, nil, func(ctx context.Context, h *host.Host) (err error) {
-			report.Drain, report.Memory, err = drain(ctx, h, conn, opts)
+	for _, part := range []struct {
+		name    string
+		wanted  bool
+		measure func() error
+	}{
+		{"the drain", opts.Steps > 0, func() error {
+			return withHost(ctx, conn, opts, nil, func(ctx context.Context, h *host.Host) (err error) {
+				report.Drain, report.Memory, err = drain(ctx, h, conn, opts)
+				return err
+			})
+		}},
+		{"the pickup latency", opts.Samples > 0, func() error {
+			settled := make(chan host.StepEvent, 1)
+			return withHost(ctx, conn, opts, settled, func(ctx context.Context, _ *host.Host) (err error) {
+				report.Pickup, err = pickup(ctx, conn, settled, opts.Samples)
+				return err
+			})
+		}},
+		{"the plugin's start", opts.Starts > 0, func() (err error) {
+			report.Start, err = start(ctx, opts)
 			return err
-		})
-		if err != nil {
-			return report, fmt.Errorf("measure the drain: %w", err)
+		}},
+		{"the process boundary", opts.Crossings > 0, func() (err error) {
+			report.Boundary, err = boundary(ctx, opts)
+			return err
+		}},
+		{"the recovery from a crash", opts.Kills > 0, func() (err error) {
+			report.Recovery, err = recovery(ctx, conn, opts)
+			return err
+		}},
+	} {
+		if !part.wanted {
+			continue
 		}
-	}
-	if opts.Samples > 0 {
-		settled := make(chan host.StepEvent, 1)
-		err := withHost(ctx, conn, opts, settled, func(ctx context.Context, _ *host.Host) (err error) {
-			report.Pickup, err = pickup(ctx, conn, settled, opts.Samples)
-			return err
-		})
-		if err != nil {
-			return report, fmt.Errorf("measure the pickup latency: %w", err)
+		if err := part.measure(); err != nil {
+			return report, fmt.Errorf("measure %s: %w", part.name, err)
 		}
 	}
 	return report, nil

@@ -51,6 +51,19 @@ func TestEveryStepIsCounted(t *testing.T) {
 	require.LessOrEqual(t, report.Pickup.FromSend.P50, report.Pickup.FromSend.Max)
 }
 
+func TestPluginLifeIsMeasured(t *testing.T) {
+	t.Parallel()
+	opts := options(t)
+	opts.Starts, opts.Crossings, opts.Kills = 2, 3000, 1
+	report, err := bench.Run(t.Context(), opts)
+	require.NoError(t, err)
+	require.Positive(t, report.Start.ToReady.P50)
+	require.Positive(t, report.Start.Resident)
+	require.Positive(t, report.Boundary.Loaded)
+	require.GreaterOrEqual(t, report.Boundary.Alone.Max, report.Boundary.Alone.P50)
+	require.Positive(t, report.Recovery.NextStep.P50)
+}
+
 func TestMissingSchemaIsSaid(t *testing.T) {
 	t.Parallel()
 	opts := options(t)

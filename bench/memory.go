@@ -16,11 +16,21 @@ type Memory struct {
 }
 
 func readMemory() Memory {
-	status, err := os.ReadFile("/proc/self/status")
+	resident, peak := memoryOf("self")
+	return Memory{Queued: resident, Peak: peak}
+}
+
+// residentOf is a process's resident memory.
+func residentOf(pid int) int64 {
+	resident, _ := memoryOf(strconv.Itoa(pid))
+	return resident
+}
+
+func memoryOf(process string) (resident, peak int64) {
+	status, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
-		return Memory{}
+		return 0, 0
 	}
-	var m Memory
 	for line := range strings.Lines(string(status)) {
 		name, value, _ := strings.Cut(line, ":")
 		kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
@@ -29,10 +39,10 @@ func readMemory() Memory {
 		}
 		switch name {
 		case "VmRSS":
-			m.Queued = kilobytes << 10
+			resident = kilobytes << 10
 		case "VmHWM":
-			m.Peak = kilobytes << 10
+			peak = kilobytes << 10
 		}
 	}
-	return m
+	return resident, peak
 }

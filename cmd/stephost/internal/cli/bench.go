@@ -29,8 +29,8 @@ and thrown away afterwards; in a database of yours the queues bench_queue and
 bench_dead are dropped and created anew.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opts.Steps < 0 || opts.Samples < 0 || opts.Slots < 1 || opts.Batch < 1 {
-				return usagef(cmd, "--steps and --samples must not be negative, --slots and --batch must be positive")
+			if min(opts.Steps, opts.Samples, opts.Starts, opts.Crossings, opts.Kills) < 0 || opts.Slots < 1 || opts.Batch < 1 {
+				return usagef(cmd, "the numbers of what is measured must not be negative, --slots and --batch must be positive")
 			}
 			return a.bench(cmd.Context(), opts, dsn)
 		},
@@ -42,6 +42,9 @@ bench_dead are dropped and created anew.`,
 	flags.IntVar(&opts.Slots, "slots", 2000, "steps in flight at most")
 	flags.IntVar(&opts.Batch, "batch", 500, "messages that one claim takes at most")
 	flags.IntVar(&opts.Samples, "samples", 200, "messages that measure the pickup latency; 0 skips it")
+	flags.IntVar(&opts.Starts, "starts", 20, "starts of the plugin; 0 skips it")
+	flags.IntVar(&opts.Crossings, "crossings", 200_000, "steps to the plugin and back without a database; 0 skips it")
+	flags.IntVar(&opts.Kills, "kills", 5, "times that the plugin is killed; 0 skips it")
 	return cmd
 }
 
@@ -108,7 +111,6 @@ func (a *app) printReport(r bench.Report) error {
 		t.row("throughput", humanize.Comma(int64(d.Throughput)), "steps/s")
 	}
 	if p := r.Pickup; p != nil {
-		milliseconds := func(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 		for _, q := range []struct {
 			name         string
 			commit, send time.Duration
@@ -125,5 +127,27 @@ func (a *app) printReport(r bench.Report) error {
 		t.row("memory queued", humanize.IBytes(uint64(r.Memory.Queued)), "resident, with all steps queued")   //nolint:gosec // positive
 		t.row("memory peak", humanize.IBytes(uint64(r.Memory.Peak)), "resident, host and measuring together") //nolint:gosec // positive
 	}
+	if s := r.Start; s != nil {
+		t.row("plugin start p50", milliseconds(s.ToReady.P50), "ms, to being ready for steps")
+		t.row("plugin start max", milliseconds(s.ToReady.Max), "ms")
+		t.row("plugin memory", humanize.IBytes(uint64(s.Resident)), "resident, the no-op plugin after its start") //nolint:gosec // positive
+	}
+	if b := r.Boundary; b != nil {
+		t.row("boundary alone p50", microseconds(b.Alone.P50), "µs, a step to the plugin and back")
+		t.row("boundary alone p99", microseconds(b.Alone.P99), "µs")
+		t.row("boundary loaded", microseconds(b.Loaded), fmt.Sprintf("µs a step with %d in flight", b.Slots))
+	}
+	if k := r.Recovery; k != nil {
+		t.row("recovery p50", milliseconds(k.NextStep.P50), "ms, from SIGKILL to the next step's start")
+		t.row("recovery max", milliseconds(k.NextStep.Max), "ms")
+	}
 	return t.flush()
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond))
+}
+
+func microseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f", float64(d)/float64(time.Microsecond))
 }
