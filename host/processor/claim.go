@@ -47,7 +47,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	}
 	l.metrics.claimed.Observe(float64(len(deliveries)))
 
-	steps, kept := l.admit(deliveries, exec.ExecutorState, now)
+	steps, kept := l.admit(deliveries, exec, now)
 	l.slots.release(l.share, reserved-kept, len(deliveries) == 0)
 	if len(steps) > 0 {
 		exec.Dispatch(steps, l)
@@ -125,7 +125,7 @@ func (l *lane) lookAhead(ctx context.Context) {
 
 // admit makes entries of deliveries. It returns the steps to dispatch and how
 // many of the reserved slots are in use.
-func (l *lane) admit(deliveries []queues.Delivery, state ExecutorState, claimed time.Time) (steps []*pluginv1.Step, kept int) {
+func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed time.Time) (steps []*pluginv1.Step, kept int) {
 	if len(deliveries) == 0 {
 		return nil, 0
 	}
@@ -148,7 +148,7 @@ func (l *lane) admit(deliveries []queues.Delivery, state ExecutorState, claimed 
 			continue
 		}
 		bytes += e.bytes
-		if step := l.prepare(e, d.Body, state); step != nil {
+		if step := l.prepare(e, d.Body, exec); step != nil {
 			steps = append(steps, step)
 			kept++
 			l.running++
@@ -199,17 +199,17 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed time.Time) {
 
 // prepare makes the step of an entry whose body is here. It returns nil when
 // there is nothing to run and the entry is decided already. l.mu is held.
-func (l *lane) prepare(e *entry, body []byte, state ExecutorState) *pluginv1.Step {
+func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step {
 	now := l.opts.Now()
 	if lost := int(e.lease.Epoch-e.record.Accounted) - 1; lost >= l.ns.Retry.MaxDeliveries {
 		l.decide.spent(e, lost, now)
 		return nil
 	}
-	if bad := l.check(e, body, state); bad != nil {
+	if bad := l.check(e, body, exec.ExecutorState); bad != nil {
 		l.decide.fail(e, *bad, now)
 		return nil
 	}
-	e.state = running
+	e.state, e.exec = running, exec.Executor
 	if l.ns.Timeout > 0 {
 		e.deadline = now.Add(l.ns.Timeout)
 	}

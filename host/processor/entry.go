@@ -25,6 +25,9 @@ type entry struct {
 	// call that granted it, so that the host never believes in it too long.
 	leaseStart time.Time
 	state      entryState
+	// exec is what the step was dispatched to. Its cancellation goes there: the
+	// registry may name another by then.
+	exec Executor
 
 	claimedAt time.Time // database's clock
 	claimCall time.Time // host's clock

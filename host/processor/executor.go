@@ -7,6 +7,7 @@ import (
 // Executor is a running plugin as a lane sees it: somewhere to send steps. The
 // supervisor's plugins implement it, over one process or a pool of them. All
 // methods are safe for concurrent use and none of them blocks on the plugin.
+// Executors are compared, as pointers can be.
 type Executor interface {
 	// State tells whether steps can be dispatched now. Changed is closed at the
 	// next change of any part of the answer.

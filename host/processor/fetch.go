@@ -61,7 +61,7 @@ func (l *lane) fetch(e *entry) {
 			l.decide.release(e, err.Error())
 			return []*entry{e}
 		}
-		if step = l.prepare(e, body, exec.State()); step == nil {
+		if step = l.prepare(e, body, laneExecutor{Executor: exec, ExecutorState: exec.State()}); step == nil {
 			return []*entry{e}
 		}
 		return nil

@@ -117,7 +117,7 @@ func (l *lane) extend(ctx context.Context, held []heldLease) {
 
 // extended notes what an extension told.
 func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err error, start time.Time) {
-	var cancel []uint64
+	toCancel := make(cancellations)
 	l.mu.Lock()
 	now := l.opts.Now()
 	for i, h := range batch {
@@ -138,13 +138,13 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 		// tries to settle.
 		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 			e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, now
-			cancel = append(cancel, h.id)
+			toCancel.add(e)
 		}
 	}
 	l.mu.Unlock()
-	if len(cancel) > 0 {
-		l.log.Warn("leases lost: the handlers are told to stop", "steps", len(cancel))
-		l.cancel(cancel, pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST)
+	if n := toCancel.steps(); n > 0 {
+		l.log.Warn("leases lost: the handlers are told to stop", "steps", n)
+		toCancel.send(pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST)
 	}
 }
 
@@ -152,20 +152,20 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 // that ignore it. An SDK times its handlers itself; this is for those that do
 // not.
 func (l *lane) enforceTimeouts() {
-	var late []uint64
+	late := make(cancellations)
 	l.finish(func() (abandoned []*entry) {
 		if l.running == 0 {
 			return nil
 		}
 		now := l.opts.Now()
-		for id, e := range l.entries {
+		for _, e := range l.entries {
 			if e.state != running {
 				continue
 			}
 			if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 				if passed(e.deadline, now) {
 					e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_TIMEOUT, now
-					late = append(late, id)
+					late.add(e)
 				}
 				continue
 			}
@@ -176,7 +176,7 @@ func (l *lane) enforceTimeouts() {
 		}
 		return abandoned
 	})
-	l.cancel(late, pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
+	late.send(pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
 }
 
 // abandon decides about a handler that ignores its cancellation; l.mu is held.

@@ -318,24 +318,15 @@ func (l *lane) checkEmpty() {
 func (l *lane) cancelAll(reason pluginv1.CancelReason) {
 	l.mu.Lock()
 	now := l.opts.Now()
-	ids := make([]uint64, 0, l.running)
-	for id, e := range l.entries {
+	all := make(cancellations)
+	for _, e := range l.entries {
 		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 			e.cancelled, e.cancelledAt = reason, now
-			ids = append(ids, id)
+			all.add(e)
 		}
 	}
 	l.mu.Unlock()
-	l.cancel(ids, reason)
-}
-
-func (l *lane) cancel(ids []uint64, reason pluginv1.CancelReason) {
-	if len(ids) == 0 {
-		return
-	}
-	if exec, ok := l.opts.Registry.Executor(l.ns.Name); ok {
-		exec.Cancel(ids, reason)
-	}
+	all.send(reason)
 }
 
 // giveUp releases every entry that has no outcome yet; what the plugin answers

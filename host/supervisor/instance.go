@@ -20,11 +20,13 @@ type instance struct {
 	failures int
 	lastErr  error
 	next     time.Time
+	debut    *debut
 }
 
 // run starts a process again and again, until starting has ended.
 func (i *instance) run() {
 	p := i.plugin
+	defer i.debut.end(ErrStopped)
 	defer i.set(StateStopped)
 	for i.turn() {
 		proc, err := startProcess(p.starts, &p.spec, &p.deps, i.number, p.log, &p.counters)
@@ -108,6 +110,7 @@ func (i *instance) ready(proc *process) {
 	}
 	p.joined(proc)
 	i.become(StateReady)
+	i.debut.end(nil)
 }
 
 // gone withdraws the process from dispatch.
@@ -141,6 +144,7 @@ func (i *instance) failed(err error, healthy bool) {
 		i.next = p.breaker.openUntil
 	}
 	i.become(StateBackingOff)
+	i.debut.end(err)
 	text := err.Error()
 	var crash *CrashError
 	if errors.As(err, &crash) {

@@ -64,7 +64,7 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 	}
 	p.starts, p.endStarts = context.WithCancel(context.Background())
 	for n := range spec.Instances {
-		p.instances = append(p.instances, &instance{plugin: p, number: n, state: StateStarting, since: deps.Clock.Now()})
+		p.instances = append(p.instances, &instance{plugin: p, number: n, state: StateStarting, since: deps.Clock.Now(), debut: newDebut()})
 	}
 	p.publish()
 	for _, i := range p.instances {

@@ -32,8 +32,10 @@ type Spec struct {
 	// DisableTLS connects in the clear: for debuggers and for languages
 	// without go-plugin's AutoMTLS.
 	DisableTLS bool
-	Restart    Restart
-	Timeouts   Timeouts
+	// Swap is how a new version takes the place of this one. Default: overlap.
+	Swap     Swap
+	Restart  Restart
+	Timeouts Timeouts
 	// LogLevel is what the plugin is asked to log from. Default "info".
 	LogLevel string
 
@@ -45,6 +47,16 @@ type Spec struct {
 	// called with errors and warnings; nil means that nothing is wrong enough.
 	Diagnose func([]*pluginv1.Diagnostic) error
 }
+
+// Swap is how one generation of a plugin follows another.
+type Swap string
+
+// The ways to swap. With SwapStopFirst there is never more than one generation
+// of the plugin's processes, for one that needs something for itself alone.
+const (
+	SwapOverlap   Swap = "overlap"
+	SwapStopFirst Swap = "stop_first"
+)
 
 // Restart is the policy after a crash or a failed start.
 type Restart struct {
@@ -117,6 +129,7 @@ func (s *Spec) complete() error {
 		}
 	}
 	orDefault(&s.Instances, 1)
+	orDefault(&s.Swap, SwapOverlap)
 	orDefault(&s.LogLevel, "info")
 	orDefault(&s.Restart.BackoffInitial, 500*time.Millisecond)
 	orDefault(&s.Restart.BackoffMax, 30*time.Second)
