@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/stephost/stephost/eventsystem"
@@ -51,6 +52,22 @@ func (c controller) SetPaused(ctx context.Context, namespace string, paused bool
 		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
 	}
 	return err
+}
+
+// ResetPlugin implements admin.Controller.
+func (c controller) ResetPlugin(_ context.Context, name string) error {
+	var known []string
+	for _, p := range c.running() {
+		if p.Name() != name {
+			known = append(known, p.Name())
+			continue
+		}
+		if err := p.Reset(); err != nil {
+			return fmt.Errorf("%w: %w", admin.ErrConflict, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("plugin %q: %w: this host has %s", name, admin.ErrNotFound, strings.Join(known, ", "))
 }
 
 // Status implements admin.Controller.

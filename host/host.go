@@ -323,6 +323,12 @@ func (h *Host) SetPaused(ctx context.Context, namespace string, paused bool) err
 	return controller{h}.SetPaused(ctx, namespace, paused)
 }
 
+// ResetPlugin closes a plugin's breaker, forgets its back-off and starts at
+// once what waits.
+func (h *Host) ResetPlugin(ctx context.Context, name string) error {
+	return controller{h}.ResetPlugin(ctx, name)
+}
+
 // SetMode switches the deployment mode of a running host.
 func (h *Host) SetMode(ctx context.Context, mode eventsystem.Mode) error {
 	return controller{h}.SetMode(ctx, mode)

@@ -92,6 +92,21 @@ func (h *fakeHost) SetPaused(_ context.Context, namespace string, paused bool) e
 	return fmt.Errorf("namespace %q: %w", namespace, admin.ErrNotFound)
 }
 
+func (h *fakeHost) ResetPlugin(_ context.Context, name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.status.Plugins {
+		if h.status.Plugins[i].Name == name {
+			if h.status.Plugins[i].State == "stopped" {
+				return fmt.Errorf("%w: the plugin is stopped", admin.ErrConflict)
+			}
+			h.status.Plugins[i].State = "starting"
+			return nil
+		}
+	}
+	return fmt.Errorf("plugin %q: %w: this host has orders", name, admin.ErrNotFound)
+}
+
 type bundle struct {
 	host   *fakeHost
 	server *admin.Server

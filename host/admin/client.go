@@ -118,6 +118,12 @@ func (c *Client) Plugins(ctx context.Context) ([]Plugin, error) {
 	return ask[[]Plugin](ctx, c, http.MethodGet, "/plugins", nil)
 }
 
+// ResetPlugin closes a plugin's breaker, forgets its back-off and starts at
+// once what waits.
+func (c *Client) ResetPlugin(ctx context.Context, name string) (Plugin, error) {
+	return ask[Plugin](ctx, c, http.MethodPost, "/plugins/"+url.PathEscape(name)+"/reset", nil)
+}
+
 // Mode asks for the deployment mode.
 func (c *Client) Mode(ctx context.Context) (ModeState, error) {
 	return ask[ModeState](ctx, c, http.MethodGet, "/mode", nil)

@@ -46,6 +46,10 @@ func TestClientRoundTrip(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 43, plugins[0].Instances[0].PID)
 
+			plugin, err := b.client.ResetPlugin(ctx, "orders")
+			require.NoError(t, err)
+			require.Equal(t, "starting", plugin.State)
+
 			_, err = b.client.SetPaused(ctx, "nowhere", true)
 			var refusal *admin.APIError
 			require.ErrorAs(t, err, &refusal)

@@ -26,6 +26,10 @@ type Controller interface {
 	// SetPaused stops a namespace from claiming, or lets it claim again. It is
 	// an ErrNotFound when there is no such namespace.
 	SetPaused(ctx context.Context, namespace string, paused bool) error
+	// ResetPlugin closes a plugin's breaker, forgets its back-off and starts at
+	// once what waits. It is an ErrNotFound when there is no such plugin, and an
+	// ErrConflict when the plugin is being stopped.
+	ResetPlugin(ctx context.Context, name string) error
 }
 
 // Errors that a Controller wraps to choose how a request fails. Any other

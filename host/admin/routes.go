@@ -36,6 +36,7 @@ func (s *Server) handler() http.Handler {
 	s.route(private, "/namespaces/{name}/pause", methods{http.MethodPost: s.setPaused(true)})
 	s.route(private, "/namespaces/{name}/resume", methods{http.MethodPost: s.setPaused(false)})
 	s.route(private, "/plugins", methods{http.MethodGet: s.plugins})
+	s.route(private, "/plugins/{name}/reset", methods{http.MethodPost: s.resetPlugin})
 	s.route(private, "/mode", methods{http.MethodGet: s.mode, http.MethodPut: s.setMode})
 	private.Handle("/metrics", s.metrics())
 	private.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -107,6 +108,20 @@ func (s *Server) namespaces(r *http.Request) (int, any, error) {
 
 func (s *Server) plugins(r *http.Request) (int, any, error) {
 	return http.StatusOK, list(s.opts.Controller.Status(r.Context()).Plugins), nil
+}
+
+func (s *Server) resetPlugin(r *http.Request) (int, any, error) {
+	name := r.PathValue("name")
+	if err := s.opts.Controller.ResetPlugin(r.Context(), name); err != nil {
+		return 0, nil, err
+	}
+	s.opts.Logger.Info("plugin reset by an operator", "plugin", name)
+	for _, plugin := range s.opts.Controller.Status(r.Context()).Plugins {
+		if plugin.Name == name {
+			return http.StatusOK, plugin, nil
+		}
+	}
+	return 0, nil, fmt.Errorf("plugin %q: %w", name, ErrNotFound)
 }
 
 func (s *Server) setPaused(paused bool) answer {

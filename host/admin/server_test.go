@@ -181,6 +181,24 @@ func TestPauseControl(t *testing.T) {
 	require.Equal(t, `namespace "nowhere": not found`, got.error(t))
 }
 
+func TestPluginReset(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+
+	got := b.do(t, http.MethodPost, "/plugins/orders/reset", "")
+	require.Equal(t, http.StatusOK, got.code, got.body)
+	require.Contains(t, got.body, `"state": "starting"`)
+
+	got = b.do(t, http.MethodPost, "/plugins/nowhere/reset", "")
+	require.Equal(t, http.StatusNotFound, got.code)
+	require.Equal(t, `plugin "nowhere": not found: this host has orders`, got.error(t))
+
+	b.host.with(func(h *fakeHost) { h.status.Plugins[0].State = "stopped" })
+	got = b.do(t, http.MethodPost, "/plugins/orders/reset", "")
+	require.Equal(t, http.StatusConflict, got.code)
+	require.Contains(t, got.error(t), "the plugin is stopped")
+}
+
 func TestErrorsAreJSON(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
@@ -224,7 +242,7 @@ func TestTokenGuardsAllButHealth(t *testing.T) {
 	}
 	for _, request := range []string{
 		"GET /status", "GET /metrics", "GET /mode", "PUT /mode", "GET /namespaces", "GET /plugins",
-		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "GET /nothing",
+		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "POST /plugins/orders/reset", "GET /nothing",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer wrong", "Basic secret", "secret"} {

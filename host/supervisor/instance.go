@@ -6,7 +6,7 @@ import (
 )
 
 // instance is one place in a plugin's pool and holds one process at a time.
-// Its fields are guarded by the plugin's mutex; its loop is their only writer.
+// Its fields are guarded by the plugin's mutex; its loop and Reset write them.
 type instance struct {
 	plugin *Plugin
 	number int

@@ -77,6 +77,9 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 	return p, nil
 }
 
+// Name is the plugin's, as the configuration has it.
+func (p *Plugin) Name() string { return p.spec.Name }
+
 // State implements processor.Executor.
 func (p *Plugin) State() processor.ExecutorState {
 	p.mu.Lock()
@@ -149,6 +152,24 @@ func (p *Plugin) Drain(ctx context.Context) error {
 	return nil
 }
 
+// Reset forgets crashes and back-off: it closes the breaker and starts at once
+// every instance that waits. It is for an operator who has mended the cause.
+// The error is ErrStopped where nothing is started any more.
+func (p *Plugin) Reset() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining || p.stopping != nil {
+		return fmt.Errorf("reset plugin %q: %w", p.spec.Name, ErrStopped)
+	}
+	p.breaker.reset()
+	p.prober = nil
+	for _, i := range p.instances {
+		i.failures, i.next = 0, time.Time{}
+	}
+	p.publish()
+	return nil
+}
+
 func (p *Plugin) inFlight() int {
 	n := 0
 	for _, i := range p.Status().Instances {
@@ -184,10 +205,6 @@ func (p *Plugin) publish() {
 	next.Ready = state == StateReady
 	next.Reason = reason
 	next.MaxConcurrency = len(p.ready) * int(p.described.GetMaxConcurrency())
-	same := next.Ready == p.snapshot.Ready && next.Reason == p.snapshot.Reason && next.MaxConcurrency == p.snapshot.MaxConcurrency
-	if same && next.Changed != nil {
-		return
-	}
 	close(p.changed)
 	p.changed = make(chan struct{})
 	next.Changed = p.changed

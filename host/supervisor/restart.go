@@ -50,6 +50,9 @@ func (b *breaker) crash(now time.Time) bool {
 // open reports whether the plugin is tripped.
 func (b *breaker) open() bool { return !b.openUntil.IsZero() }
 
+// reset closes the breaker and forgets everything.
+func (b *breaker) reset() { *b = breaker{policy: b.policy} }
+
 // recovered closes the breaker after a probe has become ready.
 func (b *breaker) recovered(now time.Time) {
 	if b.open() {

@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show the plugins of a running host"})
+	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host"})
 	group.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List plugins with their processes",
@@ -28,6 +28,24 @@ func (a *app) pluginCommand() *cobra.Command {
 				return a.printJSON(list)
 			}
 			return a.printPlugins(list)
+		},
+	}, &cobra.Command{
+		Use:   "reset NAME",
+		Short: "Start a plugin that backs off or has tripped at once, and forget its crashes",
+		Args:  arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			plugin, err := client.ResetPlugin(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(plugin)
+			}
+			return a.printf("plugin %s is %s\n", plugin.Name, plugin.State)
 		},
 	})
 	return a.adminFlag(group)
