@@ -19,7 +19,7 @@ type WorkerConfig struct {
 	SystemID string
 	// Mode is the mode to start in.
 	Mode Mode
-	// Queues are those of the host's namespaces. They need not exist yet.
+	// Queues are those of the host's namespaces at first. They need not exist yet.
 	Queues []string
 
 	// HealthMonitoringEnabled makes the worker examine itself every
@@ -174,7 +174,8 @@ func (w *Worker) Mode() Mode { return Mode(w.mode.Load()) }
 // Running reports whether the worker is between Start and Stop.
 func (w *Worker) Running() bool { return w.running.Load() }
 
-// Config returns the configuration with its defaults.
+// Config returns the configuration that the worker was built with, and its
+// defaults.
 func (w *Worker) Config() WorkerConfig { return w.cfg }
 
 // Subscribe returns a channel of notifications.
@@ -264,6 +265,16 @@ func (w *Worker) unlockTransition() { <-w.transition }
 func (w *Worker) NotifyDue(queue string, d time.Duration) {
 	w.poller.NotifyDue(queue, d)
 	w.sweeper.NotifyDue(queue, d)
+}
+
+// SetQueues replaces the queues, in every mode and at any time, also before
+// Start and while a switch of the mode is under way. It does not block:
+// WaitProven waits until the sources look after the new queues, and whatever
+// those have already is found.
+func (w *Worker) SetQueues(names []string) {
+	w.listener.SetQueues(names)
+	w.poller.SetQueues(names)
+	w.sweeper.SetQueues(names)
 }
 
 // QueueStates returns what the last probe learned of each queue.

@@ -74,6 +74,12 @@ func (c *taker) total() (total int) {
 	return total
 }
 
+func (c *taker) takenOf(queue string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken[queue]
+}
+
 func (c *taker) set(delay time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -62,6 +62,10 @@ type Subscription interface {
 	// waits until it has come back. Events that arrive meanwhile are kept for
 	// Receive. It finds a pooler that swallows LISTEN.
 	Verify(ctx context.Context) error
+	// Listen replaces the queues that are listened for and returns after the
+	// server has confirmed it. Nothing is missed of a queue that was listened
+	// for before and still is.
+	Listen(ctx context.Context, queues []string) error
 	Close() error
 }
 

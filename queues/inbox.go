@@ -3,6 +3,8 @@ package queues
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -124,6 +126,16 @@ func (b *inbox) addConfig(update ConfigUpdate) {
 		}
 	}
 	b.config = append(b.config, update)
+}
+
+// forget drops what waits for a queue that is no longer of interest.
+func (b *inbox) forget(queue string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events = slices.DeleteFunc(b.events, func(e *Event) bool { return e.Queue == queue })
+	b.config = slices.DeleteFunc(b.config, func(u ConfigUpdate) bool { return u.Queue == queue })
+	maps.DeleteFunc(b.ready, func(key readyKey, _ *Event) bool { return key.queue == queue })
+	delete(b.delayed, queue)
 }
 
 // next waits for a notification. It has a single caller.

@@ -11,7 +11,7 @@ import (
 
 // ListenerConfig configures a Listener. Zero values mean the defaults.
 type ListenerConfig struct {
-	// Queues are the queues to listen for. They need not exist yet.
+	// Queues are the queues to listen for at first. They need not exist yet.
 	Queues []string
 	// ConnectionTimeout bounds connecting with LISTEN, and each verification;
 	// default 10 s.
@@ -50,33 +50,35 @@ func orDefault[T int | time.Duration](value, fallback T) T {
 // because whatever was sent in between was announced to nobody. When the
 // connection is lost or proves dead it starts over, for as long as it runs.
 //
+// The queues can be changed at any time; the connection stays, and of those that
+// are listened for throughout no notification is missed.
+//
 // The receiving side never waits for the taking side: what is not taken is
 // merged per queue. All methods are safe for concurrent use, except that Next
 // has one caller at a time.
 type Listener struct {
-	cfg    ListenerConfig
-	wanted map[string]struct{}
-	sub    Subscriber
-	log    hclog.Logger
-	inbox  *inbox
-	loop   loop
+	cfg   ListenerConfig
+	sub   Subscriber
+	log   hclog.Logger
+	inbox *inbox
+	loop  loop
 
 	mu    sync.Mutex
 	stats ListenerStats
+	set   *queueSet
+	// interrupt ends the receiving that is under way, so that a changed set is
+	// noticed; nil: nothing is being received.
+	interrupt context.CancelFunc
 }
 
 // NewListener returns a listener that does not run yet.
 func NewListener(cfg ListenerConfig, sub Subscriber, log hclog.Logger) *Listener {
 	cfg = cfg.withDefaults()
-	l := &Listener{
+	return &Listener{
 		cfg: cfg, sub: sub, log: log,
-		wanted: make(map[string]struct{}, len(cfg.Queues)),
-		inbox:  newInbox(cfg.Buffer),
+		set:   newQueueSet(cfg.Queues),
+		inbox: newInbox(cfg.Buffer),
 	}
-	for _, queue := range cfg.Queues {
-		l.wanted[queue] = struct{}{}
-	}
-	return l
 }
 
 // Start begins to listen in the background and to keep at it. Starting a
@@ -135,7 +137,8 @@ func (l *Listener) run(ctx context.Context) {
 
 // session is one connection, from LISTEN to its end.
 func (l *Listener) session(ctx context.Context, malformed *rareLog, established func()) error {
-	sub, err := l.subscribe(ctx)
+	set := l.queues()
+	sub, err := l.subscribe(ctx, set)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -147,23 +150,32 @@ func (l *Listener) session(ctx context.Context, malformed *rareLog, established 
 	if err := l.verify(ctx, sub); err != nil {
 		return err
 	}
-	l.connected()
+	l.connected(set)
 	established()
 	for {
-		if err := l.receiveUntil(ctx, sub, time.Now().Add(jitter(l.cfg.VerifyInterval)), malformed); err != nil {
+		if err := l.receiveUntil(ctx, sub, set, time.Now().Add(jitter(l.cfg.VerifyInterval)), malformed); err != nil {
 			return err
+		}
+		before := set
+		if set = l.queues(); set != before {
+			if err := l.relisten(ctx, sub, set); err != nil {
+				return err
+			}
 		}
 		if err := l.verify(ctx, sub); err != nil {
 			return err
 		}
+		if set != before {
+			l.listensFor(set, before)
+		}
 	}
 }
 
-func (l *Listener) subscribe(ctx context.Context) (Subscription, error) {
+func (l *Listener) subscribe(ctx context.Context, set *queueSet) (Subscription, error) {
 	l.loop.Beat(l.cfg.ConnectionTimeout)
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.ConnectionTimeout)
 	defer cancel()
-	return l.sub.Subscribe(ctx, l.cfg.Queues)
+	return l.sub.Subscribe(ctx, set.names)
 }
 
 func (l *Listener) verify(ctx context.Context, sub Subscription) error {
@@ -176,23 +188,27 @@ func (l *Listener) verify(ctx context.Context, sub Subscription) error {
 	return nil
 }
 
-// receiveUntil takes in events until the given time, coming round often enough
-// to show that it lives.
-func (l *Listener) receiveUntil(ctx context.Context, sub Subscription, until time.Time, malformed *rareLog) error {
+// receiveUntil takes in events until the given time, or until the queues are
+// others, coming round often enough to show that it lives.
+func (l *Listener) receiveUntil(ctx context.Context, sub Subscription, set *queueSet, until time.Time, malformed *rareLog) error {
 	for {
 		left := time.Until(until)
-		if left <= 0 {
+		if left <= 0 || l.queues() != set {
 			return nil
 		}
-		if err := l.receiveFor(ctx, sub, min(left, longestWait), malformed); err != nil {
+		if err := l.receiveFor(ctx, sub, set, min(left, longestWait), malformed); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *Listener) receiveFor(ctx context.Context, sub Subscription, d time.Duration, malformed *rareLog) error {
+func (l *Listener) receiveFor(ctx context.Context, sub Subscription, set *queueSet, d time.Duration, malformed *rareLog) error {
 	round, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	if !l.interruptible(set, cancel) {
+		return nil
+	}
+	defer l.interruptible(set, nil)
 	l.loop.Beat(d)
 	for {
 		event, err := sub.Receive(round)
@@ -217,8 +233,8 @@ func (l *Listener) received(event Event, malformed *rareLog) {
 	if event.ReceivedAt.IsZero() {
 		event.ReceivedAt = time.Now()
 	}
-	_, wanted := l.wanted[event.Queue]
 	l.mu.Lock()
+	wanted := l.set.has(event.Queue)
 	l.stats.EventsReceived++
 	l.stats.LastEventAt = event.ReceivedAt
 	switch {
@@ -250,22 +266,19 @@ func sweepOf(queue string, at time.Time) Event {
 }
 
 // connected notes a proven connection and emits the sweep.
-func (l *Listener) connected() {
+func (l *Listener) connected(set *queueSet) {
 	now := time.Now()
 	l.mu.Lock()
 	l.stats.Connected = true
 	l.stats.Connects++
 	first := l.stats.Connects == 1
 	l.mu.Unlock()
-	for _, queue := range l.cfg.Queues {
-		l.inbox.add(sweepOf(queue, now))
-	}
+	l.prove(set, set.names)
 	l.inbox.setHealth(HealthUpdate{Component: "listener", Healthy: true, At: now})
-	l.loop.setProven(true)
 	if first {
-		l.log.Info("listening", "queues", len(l.cfg.Queues))
+		l.log.Info("listening", "queues", len(set.names))
 	} else {
-		l.log.Info("listening again; all queues are swept", "queues", len(l.cfg.Queues))
+		l.log.Info("listening again; all queues are swept", "queues", len(set.names))
 	}
 }
 

@@ -39,9 +39,9 @@ func (s ListenerStats) Reconnects() uint64 { return max(s.Connects, 1) - 1 }
 func (l *Listener) Stats() ListenerStats {
 	l.mu.Lock()
 	stats := l.stats
+	stats.Queues = len(l.set.names)
 	l.mu.Unlock()
 	stats.Running = l.loop.isRunning()
-	stats.Queues = len(l.cfg.Queues)
 	stats.Pending, stats.Coalesced = l.inbox.counts()
 	stats.LastProgress = l.loop.Last()
 	return stats

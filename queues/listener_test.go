@@ -311,6 +311,8 @@ func (b *busy) Verify(context.Context) error {
 	return nil
 }
 
+func (b *busy) Listen(context.Context, []string) error { return nil }
+
 func (b *busy) Close() error { return nil }
 
 func TestListenerVerifiesAConnectionThatIsNeverQuiet(t *testing.T) {

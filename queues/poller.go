@@ -16,7 +16,7 @@ import (
 type PollerConfig struct {
 	// Name is for people; default "poller".
 	Name string
-	// Queues are the queues to probe. They need not exist.
+	// Queues are the queues to probe at first. They need not exist.
 	Queues []string
 	// Interval is the longest time between two probes, before jitter; default
 	// 5 s.
@@ -66,6 +66,7 @@ type FallbackPoller struct {
 	wake   chan struct{} // one place
 
 	mu     sync.Mutex
+	set    *queueSet
 	hint   time.Time // when a message is due that no probe has seen yet
 	stats  PollerStats
 	states map[string]QueueState
@@ -79,6 +80,7 @@ func NewFallbackPoller(cfg PollerConfig, prober Prober, log hclog.Logger) *Fallb
 		// One event per queue is all that there can be, so it has no limit.
 		inbox:  newInbox(0),
 		wake:   make(chan struct{}, 1),
+		set:    newQueueSet(cfg.Queues),
 		states: make(map[string]QueueState, len(cfg.Queues)),
 	}
 }
@@ -121,21 +123,44 @@ func (p *FallbackPoller) Pulse() *Pulse { return &p.loop.Pulse }
 // that the last probe may not have seen, such as a retry that was just
 // written. It does not block.
 func (p *FallbackPoller) NotifyDue(queue string, d time.Duration) {
-	if !slices.Contains(p.cfg.Queues, queue) {
-		return
-	}
 	at := time.Now().Add(d)
 	p.mu.Lock()
-	sooner := p.hint.IsZero() || at.Before(p.hint)
-	if sooner {
-		p.hint = at
+	defer p.mu.Unlock()
+	if p.set.has(queue) {
+		p.bringForward(at)
 	}
-	p.mu.Unlock()
-	if sooner {
-		select {
-		case p.wake <- struct{}{}:
-		default:
-		}
+}
+
+// SetQueues replaces the queues that are probed, at any time, and does not
+// block. Queues that are new bring the next probe forward; until it has seen
+// them WaitProven waits. What is known and waits of queues that are gone is
+// dropped.
+func (p *FallbackPoller) SetQueues(names []string) {
+	next := newQueueSet(names)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.set
+	p.set = next
+	for _, queue := range before.without(next) {
+		delete(p.states, queue)
+		p.inbox.forget(queue)
+	}
+	if len(next.without(before)) > 0 {
+		p.loop.setProven(false)
+		p.bringForward(time.Now())
+	}
+}
+
+// bringForward makes the next probe come at that time, if that is sooner; p.mu
+// is held.
+func (p *FallbackPoller) bringForward(at time.Time) {
+	if !p.hint.IsZero() && !at.Before(p.hint) {
+		return
+	}
+	p.hint = at
+	select {
+	case p.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -147,48 +172,50 @@ func (p *FallbackPoller) run(ctx context.Context) {
 	faulty := rareLog{log: p.log, what: p.cfg.Name + " cannot look into a queue"}
 	for ctx.Err() == nil {
 		began := time.Now()
-		p.clearHint()
-		states, err := p.probe(ctx)
+		set := p.clearHint()
+		states, err := p.probe(ctx, set)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			in := retry.delay()
-			p.failed(err, in)
+			p.failed(set, err, in)
 			failing.warn("error", err, "in", in)
 			p.loop.sleep(ctx, in, nil)
 		default:
 			retry.reset()
-			due := p.probed(states, &faulty)
+			due := p.probed(set, states, &faulty)
 			p.await(ctx, began, due)
 		}
 	}
 }
 
-func (p *FallbackPoller) probe(ctx context.Context) ([]QueueState, error) {
+func (p *FallbackPoller) probe(ctx context.Context, set *queueSet) ([]QueueState, error) {
 	p.loop.Beat(p.cfg.ProbeTimeout)
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ProbeTimeout)
 	defer cancel()
-	states, err := p.prober.Probe(ctx, p.cfg.Queues)
+	states, err := p.prober.Probe(ctx, set.names)
 	if err != nil {
-		return nil, fmt.Errorf("probe %d queues: %w", len(p.cfg.Queues), err)
+		return nil, fmt.Errorf("probe %d queues: %w", len(set.names), err)
 	}
 	return states, nil
 }
 
-// clearHint forgets the hint before a probe that will see what it was about:
-// whoever hinted had committed before. A probe that fails is followed by one
-// that sees it.
-func (p *FallbackPoller) clearHint() {
+// clearHint forgets the hint before a probe of the set that it returns, which
+// will see what it was about: whoever hinted had committed before. A probe that
+// fails is followed by one that sees it.
+func (p *FallbackPoller) clearHint() *queueSet {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hint = time.Time{}
+	return p.set
 }
 
 // probed emits what a probe found and returns when the next message is due;
 // zero means that none is.
-func (p *FallbackPoller) probed(states []QueueState, faulty *rareLog) (due time.Time) {
+func (p *FallbackPoller) probed(set *queueSet, states []QueueState, faulty *rareLog) (due time.Time) {
 	now := time.Now()
+	states = p.stillProbed(states)
 	var missing []string
 	emitted, skipped, faults := 0, 0, 0
 	for _, state := range states {
@@ -224,8 +251,15 @@ func (p *FallbackPoller) probed(states []QueueState, faulty *rareLog) (due time.
 	p.stats.QueueErrors += uint64(faults)
 	p.stats.LastPollAt = now
 	p.mu.Unlock()
-	p.setProven(true, "")
+	p.setWorking(set, true, "")
 	return due
+}
+
+// stillProbed are the states of queues that have not been given up meanwhile.
+func (p *FallbackPoller) stillProbed(states []QueueState) []QueueState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(states, func(s QueueState) bool { return !p.set.has(s.Queue) })
 }
 
 // noteQueues remembers the states and reports queues that came or went.
@@ -253,26 +287,28 @@ func (p *FallbackPoller) noteQueues(states []QueueState, missing []string, now t
 }
 
 // failed notes a probe that the database did not answer.
-func (p *FallbackPoller) failed(err error, retryIn time.Duration) {
+func (p *FallbackPoller) failed(set *queueSet, err error, retryIn time.Duration) {
 	now := time.Now()
 	p.mu.Lock()
 	p.stats.Errors++
 	p.stats.LastError, p.stats.LastErrorAt = err.Error(), now
 	p.stats.NextPollAt = now.Add(retryIn)
 	p.mu.Unlock()
-	p.setProven(false, err.Error())
+	p.setWorking(set, false, err.Error())
 }
 
-// setProven notes whether the database answers, and tells of a change.
-func (p *FallbackPoller) setProven(proven bool, reason string) {
+// setWorking notes whether the database answers, and tells of a change. An
+// answer about a set that has been replaced meanwhile proves nothing of the new
+// one.
+func (p *FallbackPoller) setWorking(set *queueSet, working bool, reason string) {
 	p.mu.Lock()
-	changed := p.stats.Working != proven || p.stats.Cycles+p.stats.Errors == 1
-	p.stats.Working = proven
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	changed := p.stats.Working != working || p.stats.Cycles+p.stats.Errors == 1
+	p.stats.Working = working
 	if changed {
-		p.inbox.setHealth(HealthUpdate{Component: p.cfg.Name, Healthy: proven, Reason: reason, At: time.Now()})
+		p.inbox.setHealth(HealthUpdate{Component: p.cfg.Name, Healthy: working, Reason: reason, At: time.Now()})
 	}
-	p.loop.setProven(proven)
+	p.loop.setProven(working && p.set == set)
 }
 
 // await waits for the next probe's time, which a hint may bring forward.

@@ -112,5 +112,7 @@ func releaseNotice(l *layout, f family, namespace string) string {
 // maxChannel is how long a channel's name can be, in bytes.
 const maxChannel = 63
 
+const insertPrefix = "pgmq.q_"
+
 // insertChannel is pgmq's own channel of a queue.
-func insertChannel(table string) string { return "pgmq.q_" + table + ".INSERT" }
+func insertChannel(table string) string { return insertPrefix + table + ".INSERT" }

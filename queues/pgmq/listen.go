@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,9 +40,11 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 	}
 	s := &subscription{conn: conn, proof: "stephost.verify." + strings.ToLower(rand.Text())}
 	s.life, s.end = context.WithCancelCause(context.Background())
-	pgmq := b.opts.Notifications != NotifyTasker
-	s.router = newRouter(names, pgmq, f.tasker, b.opts.NamespaceOf)
-	if err := s.listen(ctx); err != nil {
+	s.route = func(names []string) *router {
+		return newRouter(names, b.opts.Notifications != NotifyTasker, f.tasker, b.opts.NamespaceOf)
+	}
+	s.router = s.route(names)
+	if err := s.command(ctx, "LISTEN", append(s.router.channels(), s.proof)); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
@@ -50,8 +53,9 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 
 // subscription is one LISTEN connection.
 type subscription struct {
-	life context.Context
-	end  context.CancelCauseFunc
+	life  context.Context
+	end   context.CancelCauseFunc
+	route func(names []string) *router
 
 	mu      sync.Mutex // held while the connection is in use
 	conn    *pgx.Conn
@@ -60,12 +64,39 @@ type subscription struct {
 	pending backlog
 }
 
-func (s *subscription) listen(ctx context.Context) error {
+// command listens to channels, or no longer.
+func (s *subscription) command(ctx context.Context, verb string, channels []string) error {
 	var sql strings.Builder
-	for _, channel := range append(s.router.channels(), s.proof) {
-		sql.WriteString("LISTEN " + pgx.Identifier{channel}.Sanitize() + ";\n")
+	for _, channel := range channels {
+		sql.WriteString(verb + " " + pgx.Identifier{channel}.Sanitize() + ";\n")
 	}
 	return s.conn.PgConn().Exec(ctx, sql.String()).Close()
+}
+
+// Listen implements queues.Subscription. The server gets the difference, so the
+// channels that stay are listened to without a gap.
+func (s *subscription) Listen(ctx context.Context, names []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, stop := s.alive(ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	next := s.route(names)
+	next.last = s.router.last
+	before, after := s.router.channels(), next.channels()
+	if err := s.command(ctx, "LISTEN", without(after, before)); err != nil {
+		return s.broken(ctx, err)
+	}
+	s.router = next
+	if err := s.command(ctx, "UNLISTEN", without(before, after)); err != nil {
+		return s.broken(ctx, err)
+	}
+	return nil
+}
+
+func without(channels, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(channels), func(c string) bool { return slices.Contains(others, c) })
 }
 
 // Receive implements queues.Subscription.

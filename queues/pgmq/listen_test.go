@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
@@ -56,6 +57,39 @@ func TestListenToPGMQ(t *testing.T) {
 	require.Equal(t, "Mixed", receive(t, s).Queue)
 	require.Equal(t, "Mixed", receive(t, s).Queue)
 	requireQuiet(t, s)
+}
+
+func TestListenToOtherQueues(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("gone", "stays", "comes")
+	s := b.subscribe("gone", "stays")
+	b.send("gone", `{}`)
+	b.send("stays", `{}`) // before the change, and not taken yet
+	require.NoError(t, s.Listen(t.Context(), []string{"stays", "comes"}))
+	b.send("gone", `{}`)
+	b.send("comes", `{}`)
+	b.send("stays", `{}`)
+	require.Equal(t, "stays", receive(t, s).Queue)
+	require.Equal(t, "comes", receive(t, s).Queue)
+	require.Equal(t, "stays", receive(t, s).Queue)
+	requireQuiet(t, s)
+	require.NoError(t, s.Listen(t.Context(), nil))
+	b.send("comes", `{}`)
+	requireQuiet(t, s)
+	rows, err := s.conn.Query(t.Context(), `SELECT pg_listening_channels()`)
+	require.NoError(t, err)
+	channels, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Equal(t, []string{s.proof}, channels)
+}
+
+func TestListenOnALostConnection(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	s := b.subscribe("orders")
+	b.exec(`SELECT pg_terminate_backend($1)`, s.conn.PgConn().PID())
+	require.ErrorContains(t, s.Listen(t.Context(), []string{"others"}), "the LISTEN connection is gone")
 }
 
 func TestReleaseNotifies(t *testing.T) {

@@ -80,6 +80,9 @@ func (r *router) events(n *pgconn.Notification) []queues.Event {
 	if names, ok := r.byChannel[n.Channel]; ok {
 		return ready(names, queues.Event{Count: 1, ReceivedAt: now})
 	}
+	if strings.HasPrefix(n.Channel, insertPrefix) {
+		return nil // on its way when its channel was given up
+	}
 	if r.last.Channel != "" && n.PID == r.last.PID && n.Payload == r.last.Payload && n.Channel != r.last.Channel {
 		r.last = pgconn.Notification{}
 		return nil

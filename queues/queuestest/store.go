@@ -8,6 +8,7 @@ package queuestest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,7 +75,8 @@ func (s *Store) SendSilently(queue string, delay time.Duration) {
 	s.queues[queue] = append(s.queues[queue], time.Now().Add(delay))
 }
 
-// Announce delivers an event to every connection.
+// Announce delivers an event to every connection that listens for its queue.
+// What is about none of the store's queues reaches all of them.
 func (s *Store) Announce(event queues.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +84,11 @@ func (s *Store) Announce(event queues.Event) {
 		return
 	}
 	event.ReceivedAt = time.Now()
+	_, known := s.queues[event.Queue]
 	for sub := range s.subscriptions {
-		sub.events <- event
+		if !known || event.Kind != queues.EventStepReady || slices.Contains(sub.queues, event.Queue) {
+			sub.events <- event
+		}
 	}
 }
 
@@ -187,15 +192,15 @@ func (s *Store) state(name string) queues.QueueState {
 	return state
 }
 
-// Subscribe opens a connection. It hears of every queue.
-func (s *Store) Subscribe(context.Context, []string) (queues.Subscription, error) {
+// Subscribe opens a connection. Of the store's queues it hears of these.
+func (s *Store) Subscribe(_ context.Context, names []string) (queues.Subscription, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
 		return nil, ErrDown
 	}
 	sub := &subscription{
-		store: s, killed: make(chan struct{}),
+		store: s, queues: names, killed: make(chan struct{}),
 		// As large as anything that a test sends before it lets others run.
 		events: make(chan queues.Event, 100_000),
 	}
@@ -205,6 +210,7 @@ func (s *Store) Subscribe(context.Context, []string) (queues.Subscription, error
 
 type subscription struct {
 	store  *Store
+	queues []string // the store's mutex guards it
 	events chan queues.Event
 	killed chan struct{}
 }
@@ -232,6 +238,18 @@ func (c *subscription) Verify(ctx context.Context) error {
 	case <-c.killed:
 		return ErrKilled
 	default:
+		return nil
+	}
+}
+
+func (c *subscription) Listen(_ context.Context, names []string) error {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	select {
+	case <-c.killed:
+		return ErrKilled
+	default:
+		c.queues = names
 		return nil
 	}
 }
