@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"github.com/stephost/stephost/internal/hclfile"
 )
 
 // check finds what no single key can tell, and resolves what depends on other
@@ -66,7 +68,7 @@ func (r *reading) checkPlugin(p *Plugin) {
 	}
 	command, err := absolute(p.DeclRange.Filename, p.Command)
 	if err != nil {
-		r.fail(p.CommandRange, "Plugin binary not found", sentence(err.Error()))
+		r.fail(p.CommandRange, "Plugin binary not found", hclfile.Sentence(err.Error()))
 		return
 	}
 	p.Command = command
@@ -161,7 +163,7 @@ func (r *reading) checkQueues() {
 
 func (r *reading) checkResolved(kind string, queue *string, n *Namespace, at hcl.Range) {
 	if nameShape.MatchString(n.Name) && queueName(*queue) != nil {
-		r.fail(at, "Invalid queue name", fmt.Sprintf("The %s of namespace %q would be %s. %s", kind, n.Name, r.quote(queue), sentence(errQueueName.Error())))
+		r.fail(at, "Invalid queue name", fmt.Sprintf("The %s of namespace %q would be %s. %s", kind, n.Name, r.quote(queue), hclfile.Sentence(errQueueName.Error())))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/stephost/stephost/internal/hclfile"
 )
 
 // Option changes how a file is read.
@@ -65,7 +67,7 @@ func Parse(filename string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 	file, syntax := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
 	cfg := defaults()
 	cfg.Files = map[string]*hcl.File{filename: file}
-	d := &decoder{ctx: evalContext(o.lookupEnv), ranges: map[any]hcl.Range{}, env: map[any]bool{}, labels: map[[2]string]hcl.Range{}}
+	d := &decoder{ctx: hclfile.EvalContext(o.lookupEnv), ranges: map[any]hcl.Range{}, env: map[any]bool{}, labels: map[[2]string]hcl.Range{}}
 	r := &reading{decoder: d, cfg: &cfg, opts: o}
 
 	d.section(file.Body, r.root())
@@ -83,7 +85,7 @@ func Parse(filename string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 	for _, n := range r.namespaces {
 		cfg.Namespaces = append(cfg.Namespaces, *n)
 	}
-	return &cfg, tidy(append(syntax, d.diags...))
+	return &cfg, hclfile.Tidy(append(syntax, d.diags...))
 }
 
 // reading is one file being turned into a Config.

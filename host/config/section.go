@@ -3,12 +3,11 @@ package config
 import (
 	"fmt"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
+
+	"github.com/stephost/stephost/internal/hclfile"
 )
 
 // section is the content of one block: its attributes and the blocks in it.
@@ -114,18 +113,18 @@ func (d *decoder) key(k key, attr *hcl.Attribute) {
 		}
 		return
 	}
-	_, env := marks[fromEnv{}]
+	env := hclfile.FromEnv(marks)
 	d.env[k.target] = env
 	if v.Type() == cty.DynamicPseudoType {
 		return
 	}
 	if err := k.decode(value{Value: v, env: env}); err != nil {
-		d.fail(at, fmt.Sprintf("Invalid value for %q", k.name), sentence(err.Error()))
+		d.fail(at, fmt.Sprintf("Invalid value for %q", k.name), hclfile.Sentence(err.Error()))
 	}
 }
 
 func (d *decoder) fail(at hcl.Range, summary, detail string) {
-	d.diags = append(d.diags, failure(at, summary, detail))
+	d.diags = append(d.diags, hclfile.Failure(at, summary, detail))
 }
 
 // at tells where the target's value is written, or the fallback when it is
@@ -146,14 +145,4 @@ func (d *decoder) quote(target *string) string {
 	return strconv.Quote(*target)
 }
 
-func failure(at hcl.Range, summary, detail string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: at.Ptr()}
-}
-
 func place(r hcl.Range) string { return fmt.Sprintf("line %d", r.Start.Line) }
-
-// sentence turns an error's text into a detail.
-func sentence(s string) string {
-	first, size := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(first)) + strings.TrimSuffix(s[size:], ".") + "."
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/stephost/stephost/eventsystem"
+	"github.com/stephost/stephost/internal/hclfile"
 )
 
 // Bounds that protect the host from a slip of the pen.
@@ -199,7 +200,7 @@ func duration(name string, p *time.Duration, zero bool) key {
 		if err != nil {
 			return err
 		}
-		d, err := parseDuration(s.AsString())
+		d, err := hclfile.ParseDuration(s.AsString())
 		switch {
 		case err != nil:
 			return err
@@ -213,14 +214,6 @@ func duration(name string, p *time.Duration, zero bool) key {
 		*p = d
 		return nil
 	}}
-}
-
-func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, errors.New(`use a duration: a number and a unit, such as "500ms", "30s", "5m" or "1h30m"`)
-	}
-	return d, nil
 }
 
 func byteSize(name string, p *int64) key {

@@ -1,4 +1,4 @@
-package config
+package pluginconfig
 
 import (
 	"fmt"
@@ -8,58 +8,72 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
+	"github.com/stephost/stephost/internal/hclfile"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
-// DecodePlugin decodes the plugin's config block against the schema that the
-// plugin declared, fills in its defaults and returns the value as JSON of the
-// type that the schema implies. Without a schema the JSON is nil. The JSON has
-// secrets in the clear; the diagnostics have none.
-func DecodePlugin(p Plugin, schema *pluginv1.ConfigBlock) ([]byte, hcl.Diagnostics) {
+// Written is a plugin's config block as it stands in the user's file.
+type Written struct {
+	// Plugin is the name that the file gives the plugin.
+	Plugin string
+	// Body is the undecoded block; nil means that there is none.
+	Body hcl.Body
+	// Header is where the block starts. Around is where the plugin block around
+	// it starts: what is wrong is shown there where no config block is written.
+	Header, Around hcl.Range
+	// EvalContext is what expressions in the block see.
+	EvalContext *hcl.EvalContext
+}
+
+// Decode decodes the block against the schema that the plugin declared, fills
+// in its defaults and returns the value as JSON of the type that the schema
+// implies. Without a schema the JSON is nil. The JSON has secrets in the clear;
+// the diagnostics have none.
+func (w Written) Decode(schema *pluginv1.ConfigBlock) ([]byte, hcl.Diagnostics) {
 	if schema == nil {
-		if p.Body == nil {
+		if w.Body == nil {
 			return nil, nil
 		}
-		return nil, hcl.Diagnostics{failure(p.ConfigRange, "Plugin takes no configuration",
-			fmt.Sprintf("The plugin %q declares no configuration. Remove the config block.", p.Name))}
+		return nil, hcl.Diagnostics{hclfile.Failure(w.Header, "Plugin takes no configuration",
+			fmt.Sprintf("The plugin %q declares no configuration. Remove the config block.", w.Plugin))}
 	}
 	block, err := readSchema(schema, 0)
 	if err != nil {
-		return nil, badSchema(p, err)
+		return nil, w.badSchema(err)
 	}
-	d := &pluginDecoder{ctx: p.EvalContext}
-	body, at := p.Body, p.ConfigRange
+	d := &decoder{ctx: w.EvalContext}
+	body, at := w.Body, w.Header
 	if body == nil {
-		body, at = hcl.EmptyBody(), p.DeclRange
+		body, at = hcl.EmptyBody(), w.Around
 	}
 	v := d.body(body, at, block)
-	secrets := block.secrets(secretNames{})
+	secrets := block.secrets(hclfile.Secrets{})
 	for _, diag := range d.diags {
 		diag.Extra = secrets
 	}
 	if d.diags.HasErrors() {
-		return nil, tidy(d.diags)
+		return nil, hclfile.Tidy(d.diags)
 	}
 	encoded, err := ctyjson.Marshal(v, block.value())
 	if err != nil {
-		return nil, badSchema(p, fmt.Errorf("the value has no JSON form"))
+		return nil, w.badSchema(fmt.Errorf("the value has no JSON form"))
 	}
-	return encoded, tidy(d.diags)
+	return encoded, hclfile.Tidy(d.diags)
 }
 
-func badSchema(p Plugin, err error) hcl.Diagnostics {
-	return hcl.Diagnostics{failure(p.DeclRange, "Plugin declares a broken schema",
-		fmt.Sprintf("The fault is in the plugin %q, not in this file: %v.", p.Name, err))}
+func (w Written) badSchema(err error) hcl.Diagnostics {
+	return hcl.Diagnostics{hclfile.Failure(w.Around, "Plugin declares a broken schema",
+		fmt.Sprintf("The fault is in the plugin %q, not in this file: %v.", w.Plugin, err))}
 }
 
-// pluginDecoder gathers every diagnostic of one config block. It returns a
+// decoder gathers every diagnostic of one config block. It returns a
 // value of the schema's type also where there are errors.
-type pluginDecoder struct {
+type decoder struct {
 	ctx   *hcl.EvalContext
 	diags hcl.Diagnostics
 }
 
-func (d *pluginDecoder) body(body hcl.Body, at hcl.Range, schema *pluginBlock) cty.Value {
+func (d *decoder) body(body hcl.Body, at hcl.Range, schema *schemaBlock) cty.Value {
 	content, diags := body.Content(schema.body())
 	d.diags = append(d.diags, diags...)
 	values := map[string]cty.Value{}
@@ -72,7 +86,7 @@ func (d *pluginDecoder) body(body hcl.Body, at hcl.Range, schema *pluginBlock) c
 	return cty.ObjectVal(values)
 }
 
-func (d *pluginDecoder) attribute(attr *hcl.Attribute, block hcl.Range, a pluginAttribute) cty.Value {
+func (d *decoder) attribute(attr *hcl.Attribute, block hcl.Range, a schemaAttribute) cty.Value {
 	null := cty.NullVal(a.want.WithoutOptionalAttributesDeep())
 	if attr == nil {
 		if a.required {
@@ -100,7 +114,7 @@ func (d *pluginDecoder) attribute(attr *hcl.Attribute, block hcl.Range, a plugin
 	}
 	converted, err := convert.Convert(v, a.want)
 	if err != nil {
-		detail := sentence(err.Error())
+		detail := hclfile.Sentence(err.Error())
 		if len(marks) > 0 || a.secret {
 			detail = fmt.Sprintf("The value cannot be read as %s.", a.want.FriendlyName())
 		}
@@ -108,14 +122,14 @@ func (d *pluginDecoder) attribute(attr *hcl.Attribute, block hcl.Range, a plugin
 		return null
 	}
 	if a.duration {
-		if _, err := parseDuration(converted.AsString()); err != nil {
-			d.fail(at, invalid, sentence(err.Error()))
+		if _, err := hclfile.ParseDuration(converted.AsString()); err != nil {
+			d.fail(at, invalid, hclfile.Sentence(err.Error()))
 		}
 	}
 	return converted
 }
 
-func (d *pluginDecoder) nested(found hcl.Blocks, at hcl.Range, n pluginNested) cty.Value {
+func (d *decoder) nested(found hcl.Blocks, at hcl.Range, n schemaNested) cty.Value {
 	if len(found) < n.min {
 		d.fail(at, fmt.Sprintf("Too few %q blocks", n.name), fmt.Sprintf("The plugin needs at least %d.", n.min))
 	}
@@ -151,6 +165,6 @@ func (d *pluginDecoder) nested(found hcl.Blocks, at hcl.Range, n pluginNested) c
 	}
 }
 
-func (d *pluginDecoder) fail(at hcl.Range, summary, detail string) {
-	d.diags = append(d.diags, failure(at, summary, detail))
+func (d *decoder) fail(at hcl.Range, summary, detail string) {
+	d.diags = append(d.diags, hclfile.Failure(at, summary, detail))
 }

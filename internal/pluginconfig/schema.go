@@ -1,4 +1,4 @@
-package config
+package pluginconfig
 
 import (
 	"bytes"
@@ -9,19 +9,20 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
+	"github.com/stephost/stephost/internal/hclfile"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
 // maxSchemaDepth bounds what a plugin can make the host recurse into.
 const maxSchemaDepth = 16
 
-// pluginBlock is a plugin's ConfigBlock after it has been checked.
-type pluginBlock struct {
-	attributes []pluginAttribute
-	blocks     []pluginNested
+// schemaBlock is a plugin's ConfigBlock after it has been checked.
+type schemaBlock struct {
+	attributes []schemaAttribute
+	blocks     []schemaNested
 }
 
-type pluginAttribute struct {
+type schemaAttribute struct {
 	name     string
 	want     cty.Type // with optional attributes, for conversion
 	fallback cty.Value
@@ -30,15 +31,15 @@ type pluginAttribute struct {
 	duration bool
 }
 
-type pluginNested struct {
+type schemaNested struct {
 	name     string
 	nesting  pluginv1.Nesting
-	block    *pluginBlock
+	block    *schemaBlock
 	min, max int // max 0: no limit
 }
 
 // value is the type of the block's value.
-func (b *pluginBlock) value() cty.Type {
+func (b *schemaBlock) value() cty.Type {
 	types := map[string]cty.Type{}
 	for _, a := range b.attributes {
 		types[a.name] = a.want.WithoutOptionalAttributesDeep()
@@ -49,7 +50,7 @@ func (b *pluginBlock) value() cty.Type {
 	return cty.Object(types)
 }
 
-func (n pluginNested) value() cty.Type {
+func (n schemaNested) value() cty.Type {
 	switch n.nesting {
 	case pluginv1.Nesting_NESTING_LIST:
 		return cty.List(n.block.value())
@@ -60,7 +61,7 @@ func (n pluginNested) value() cty.Type {
 	}
 }
 
-func (b *pluginBlock) body() *hcl.BodySchema {
+func (b *schemaBlock) body() *hcl.BodySchema {
 	schema := &hcl.BodySchema{}
 	for _, a := range b.attributes {
 		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: a.name})
@@ -76,7 +77,7 @@ func (b *pluginBlock) body() *hcl.BodySchema {
 }
 
 // secrets gathers the names of secret attributes.
-func (b *pluginBlock) secrets(into secretNames) secretNames {
+func (b *schemaBlock) secrets(into hclfile.Secrets) hclfile.Secrets {
 	for _, a := range b.attributes {
 		if a.secret {
 			into[a.name] = true
@@ -89,14 +90,14 @@ func (b *pluginBlock) secrets(into secretNames) secretNames {
 }
 
 // readSchema checks what the plugin declared. An error is the plugin's fault.
-func readSchema(schema *pluginv1.ConfigBlock, depth int) (*pluginBlock, error) {
+func readSchema(schema *pluginv1.ConfigBlock, depth int) (*schemaBlock, error) {
 	if schema == nil {
 		return nil, fmt.Errorf("a nested block has no schema")
 	}
 	if depth > maxSchemaDepth {
 		return nil, fmt.Errorf("blocks are nested more than %d deep", maxSchemaDepth)
 	}
-	b, names := &pluginBlock{}, map[string]bool{}
+	b, names := &schemaBlock{}, map[string]bool{}
 	declare := func(name string) error {
 		if !hclsyntax.ValidIdentifier(name) {
 			return fmt.Errorf("%q is not a name", name)
@@ -130,8 +131,8 @@ func readSchema(schema *pluginv1.ConfigBlock, depth int) (*pluginBlock, error) {
 	return b, nil
 }
 
-func readAttribute(declared *pluginv1.ConfigAttribute) (pluginAttribute, error) {
-	a := pluginAttribute{
+func readAttribute(declared *pluginv1.ConfigAttribute) (schemaAttribute, error) {
+	a := schemaAttribute{
 		name: declared.GetName(), required: declared.GetRequired(),
 		secret: declared.GetSecret(), duration: declared.GetDuration(),
 	}
@@ -156,15 +157,15 @@ func readAttribute(declared *pluginv1.ConfigAttribute) (pluginAttribute, error) 
 		return a, fmt.Errorf("bad default")
 	}
 	if a.duration && !a.fallback.IsNull() {
-		if _, err := parseDuration(a.fallback.AsString()); err != nil {
+		if _, err := hclfile.ParseDuration(a.fallback.AsString()); err != nil {
 			return a, fmt.Errorf("the default is not a duration")
 		}
 	}
 	return a, nil
 }
 
-func readNested(declared *pluginv1.ConfigNestedBlock, depth int) (pluginNested, error) {
-	n := pluginNested{
+func readNested(declared *pluginv1.ConfigNestedBlock, depth int) (schemaNested, error) {
+	n := schemaNested{
 		name: declared.GetTypeName(), nesting: declared.GetNesting(),
 		min: int(declared.GetMinItems()), max: int(declared.GetMaxItems()),
 	}

@@ -1,4 +1,4 @@
-package config
+package hclfile
 
 import (
 	"strings"
@@ -12,8 +12,16 @@ import (
 // and they are text whatever type is wanted.
 type fromEnv struct{}
 
-// evalContext is what expressions in the file see: the function env alone.
-func evalContext(lookup func(string) (string, bool)) *hcl.EvalContext {
+// FromEnv reports whether one of the marks says that a value came from the
+// environment.
+func FromEnv(marks cty.ValueMarks) bool {
+	_, marked := marks[fromEnv{}]
+	return marked
+}
+
+// EvalContext is what expressions in a file see: the function env alone, on
+// variables that lookup knows.
+func EvalContext(lookup func(string) (string, bool)) *hcl.EvalContext {
 	return &hcl.EvalContext{Functions: map[string]function.Function{"env": envFunction(lookup)}}
 }
 

@@ -1,29 +1,29 @@
-package config
+package pluginconfig
 
 import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/stephost/stephost/internal/hclfile"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
-// LocatePluginDiagnostics turns a plugin's complaints about its configuration
-// into diagnostics in the user's file: at the attribute or block that the path
-// names, else at the innermost block that is written, else at the plugin
-// block.
-func LocatePluginDiagnostics(p Plugin, schema *pluginv1.ConfigBlock, complaints []*pluginv1.Diagnostic) hcl.Diagnostics {
+// Locate turns a plugin's complaints about its configuration into diagnostics
+// in the user's file: at the attribute or block that the path names, else at
+// the innermost block that is written, else at the plugin block.
+func (w Written) Locate(schema *pluginv1.ConfigBlock, complaints []*pluginv1.Diagnostic) hcl.Diagnostics {
 	block, err := readSchema(schema, 0)
 	if err != nil {
-		block = &pluginBlock{}
+		block = &schemaBlock{}
 	}
-	secrets := block.secrets(secretNames{})
+	secrets := block.secrets(hclfile.Secrets{})
 	var diags hcl.Diagnostics
 	for _, c := range complaints {
-		at := p.DeclRange
-		if p.Body != nil {
-			at = locateBody(p.Body, p.ConfigRange, block, c.GetPath())
+		at := w.Around
+		if w.Body != nil {
+			at = locateBody(w.Body, w.Header, block, c.GetPath())
 		}
-		diag := failure(at, c.GetSummary(), c.GetDetail())
+		diag := hclfile.Failure(at, c.GetSummary(), c.GetDetail())
 		if c.GetSeverity() == pluginv1.Severity_SEVERITY_WARNING {
 			diag.Severity = hcl.DiagWarning
 		}
@@ -33,10 +33,10 @@ func LocatePluginDiagnostics(p Plugin, schema *pluginv1.ConfigBlock, complaints 
 		diag.Extra = secrets
 		diags = append(diags, diag)
 	}
-	return tidy(diags)
+	return hclfile.Tidy(diags)
 }
 
-func locateBody(body hcl.Body, at hcl.Range, schema *pluginBlock, path []*pluginv1.PathStep) hcl.Range {
+func locateBody(body hcl.Body, at hcl.Range, schema *schemaBlock, path []*pluginv1.PathStep) hcl.Range {
 	if len(path) == 0 {
 		return at
 	}
