@@ -26,6 +26,9 @@
 // large ones. Each has a sender, which sends at once when idle and gathers
 // while a Send is in flight, and a receiver.
 //
+// A [Session] is one such process for a caller that speaks the protocol by
+// itself and supervises nothing.
+//
 // # Invariants
 //
 //   - Every dispatched step comes back through its sink exactly once: as a

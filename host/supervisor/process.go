@@ -69,14 +69,12 @@ type counters struct {
 // startProcess starts, configures and connects a process. On an error nothing
 // of it is left. ctx aborts the start.
 func startProcess(ctx context.Context, spec *Spec, deps *Deps, instance int, log hclog.Logger, counts *counters) (*process, error) {
-	p := &process{
-		spec: spec, instance: instance, counters: counts,
-		log:    log.With("instance", instance),
-		failed: make(chan struct{}),
-		buried: make(chan struct{}),
+	p := newProcess(spec, instance, log, counts)
+	err := p.launch(ctx, deps)
+	if err == nil {
+		err = p.introduce(ctx, deps)
 	}
-	p.life, p.finish = context.WithCancel(context.Background())
-	if err := p.start(ctx, deps); err != nil {
+	if err != nil {
 		return nil, p.abort(err)
 	}
 	p.log.Info("plugin is ready", "version", p.described.GetVersion(), "pid", p.runner.pid())
@@ -84,7 +82,19 @@ func startProcess(ctx context.Context, spec *Spec, deps *Deps, instance int, log
 	return p, nil
 }
 
-func (p *process) start(ctx context.Context, deps *Deps) error {
+func newProcess(spec *Spec, instance int, log hclog.Logger, counts *counters) *process {
+	p := &process{
+		spec: spec, instance: instance, counters: counts,
+		log:    log.With("instance", instance),
+		failed: make(chan struct{}),
+		buried: make(chan struct{}),
+	}
+	p.life, p.finish = context.WithCancel(context.Background())
+	return p
+}
+
+// launch executes the program and connects to it.
+func (p *process) launch(ctx context.Context, deps *Deps) error {
 	prog, err := openProgram(p.spec.Command, p.spec.SHA256)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func (p *process) start(ctx context.Context, deps *Deps) error {
 		}
 		return err
 	}
-	return p.introduce(ctx, deps)
+	return nil
 }
 
 func (p *process) clientConfig(deps *Deps) *goplugin.ClientConfig {
@@ -152,16 +162,9 @@ func (p *process) connect() error {
 	return nil
 }
 
-// introduce describes, configures and checks the process and opens its
-// streams.
+// introduce makes the process ready: it opens the streams too.
 func (p *process) introduce(ctx context.Context, deps *Deps) error {
-	if err := p.describe(ctx, deps); err != nil {
-		return fmt.Errorf("describe: %w", err)
-	}
-	if err := p.configure(ctx); err != nil {
-		return err
-	}
-	if err := p.checkHealth(ctx); err != nil {
+	if err := p.greet(ctx, deps); err != nil {
 		return err
 	}
 	var err error
@@ -170,6 +173,17 @@ func (p *process) introduce(ctx context.Context, deps *Deps) error {
 	}
 	p.large, err = p.openStream()
 	return err
+}
+
+// greet describes, configures and checks the process.
+func (p *process) greet(ctx context.Context, deps *Deps) error {
+	if err := p.describe(ctx, deps); err != nil {
+		return fmt.Errorf("describe: %w", err)
+	}
+	if err := p.configure(ctx); err != nil {
+		return err
+	}
+	return p.checkHealth(ctx)
 }
 
 func (p *process) describe(ctx context.Context, deps *Deps) error {
@@ -314,20 +328,30 @@ func (p *process) abort(err error) error {
 func (p *process) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Stop)
 	defer cancel()
-	c := p.runner.process()
 	p.halfClose()
-	if c.running() {
-		err := p.api.Conn.Invoke(ctx, shutdownMethod, &emptypb.Empty{}, &emptypb.Empty{})
-		if status.Code(err) == codes.Unimplemented {
-			c.terminate()
-		}
-		select {
-		case <-c.exited:
-		case <-ctx.Done():
-			p.log.Warn("plugin did not stop in time and is killed")
-		}
+	if !p.askToEnd(ctx) {
+		p.log.Warn("plugin did not stop in time and is killed")
 	}
 	p.bury(ErrStopped)
+}
+
+// askToEnd asks the process to end and reports whether it did before ctx
+// ended.
+func (p *process) askToEnd(ctx context.Context) bool {
+	c := p.runner.process()
+	if !c.running() {
+		return true
+	}
+	err := p.api.Conn.Invoke(ctx, shutdownMethod, &emptypb.Empty{}, &emptypb.Empty{})
+	if status.Code(err) == codes.Unimplemented {
+		c.terminate()
+	}
+	select {
+	case <-c.exited:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // crashed ends what is left after a failure and reports it.

@@ -35,8 +35,9 @@ type pluginRunner struct {
 	handshakeR *io.PipeReader
 	handshakeW *io.PipeWriter
 
-	mu  sync.Mutex
-	why error
+	mu        sync.Mutex
+	why       error
+	handshake Handshake
 }
 
 var _ runner.Runner = (*pluginRunner)(nil)
@@ -100,11 +101,14 @@ func (r *pluginRunner) Start(context.Context) error {
 // readStdout passes the handshake line to go-plugin and the rest to the log.
 func (r *pluginRunner) readStdout(stdout io.Reader) {
 	buffered := bufio.NewReaderSize(stdout, maxLine)
-	text, err := readHandshake(buffered, !r.spec.DisableTLS)
+	handshake, err := readHandshake(buffered, !r.spec.DisableTLS)
 	if err != nil {
 		_ = r.fail(err)
 	} else {
-		_, _ = io.Copy(r.handshakeW, strings.NewReader(text+"\n"))
+		r.mu.Lock()
+		r.handshake = handshake
+		r.mu.Unlock()
+		_, _ = io.Copy(r.handshakeW, strings.NewReader(handshake.Line+"\n"))
 	}
 	_ = r.handshakeW.Close()
 	r.output.drain(buffered, true)
@@ -132,6 +136,13 @@ func (r *pluginRunner) process() *child {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.child
+}
+
+// introduced is the handshake; zero before it has come.
+func (r *pluginRunner) introduced() Handshake {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.handshake
 }
 
 // pid is 0 where no process has been started.
