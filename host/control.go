@@ -142,8 +142,8 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 
 func (c controller) pluginStatus() []admin.Plugin {
 	list := make([]admin.Plugin, 0, len(c.cfg.Plugins))
-	for _, p := range c.running() {
-		list = append(list, pluginStatus(p))
+	for _, p := range c.fleet.Current() {
+		list = append(list, pluginStatus(p.Plugin))
 	}
 	return list
 }

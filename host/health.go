@@ -38,8 +38,8 @@ func (h *Host) probeDatabase(ctx context.Context) eventsystem.ComponentHealth {
 // not.
 func (h *Host) probePlugins(context.Context) eventsystem.ComponentHealth {
 	var down []string
-	for _, p := range h.running() {
-		if status := p.Status(); status.State != supervisor.StateReady {
+	for _, p := range h.fleet.Current() {
+		if status := p.Plugin.Status(); status.State != supervisor.StateReady {
 			down = append(down, fmt.Sprintf("%s is %s: %s", status.Name, status.State, status.Reason))
 		}
 	}
@@ -105,8 +105,8 @@ func (h *Host) unready(ctx context.Context) []string {
 }
 
 func (h *Host) anyPluginReady() bool {
-	for _, p := range h.running() {
-		if p.Status().State == supervisor.StateReady {
+	for _, p := range h.fleet.Current() {
+		if p.Plugin.Status().State == supervisor.StateReady {
 			return true
 		}
 	}

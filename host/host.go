@@ -16,9 +16,9 @@ import (
 	"github.com/stephost/stephost/eventsystem"
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/host/fleet"
 	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/registry"
-	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/plugin/protocol"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
@@ -54,9 +54,7 @@ type Host struct {
 	worker    *eventsystem.Worker
 	admin     *admin.Server // nil: switched off
 	shim      []string
-
-	pluginsMu sync.Mutex
-	plugins   []*supervisor.Plugin
+	fleet     *fleet.Fleet
 	// started is closed once everything runs.
 	started chan struct{}
 
@@ -99,6 +97,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 // build makes everything that needs the broker.
 func (h *Host) build(opts Options) error {
 	h.buildProcessor(opts)
+	h.buildFleet()
 	if err := h.buildWorker(); err != nil {
 		return err
 	}
@@ -307,9 +306,9 @@ func (h *Host) WaitReady(ctx context.Context) error {
 	if err := h.worker.WaitProven(ctx); err != nil {
 		return fmt.Errorf("wait for the event system: %w", err)
 	}
-	for _, p := range h.running() {
-		if err := p.WaitReady(ctx); err != nil {
-			return fmt.Errorf("wait for plugin %q: %w", p.Status().Name, err)
+	for _, p := range h.fleet.Current() {
+		if err := p.Plugin.WaitReady(ctx); err != nil {
+			return fmt.Errorf("wait for plugin %q: %w", p.Name, err)
 		}
 	}
 	return nil

@@ -74,8 +74,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range c.host.worker.QueueStates() {
 		gauge(c.lag, state.OldestWait.Seconds(), state.Queue)
 	}
-	for _, p := range c.host.running() {
-		status := p.Status()
+	for _, p := range c.host.fleet.Current() {
+		status := p.Plugin.Status()
 		for _, state := range pluginStates() {
 			gauge(c.pluginState, truth(state == status.State), status.Name, string(state))
 		}

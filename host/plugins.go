@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,43 +12,74 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/host/fleet"
+	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/registry"
 	"github.com/stephost/stephost/host/supervisor"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
+func (h *Host) buildFleet() {
+	h.fleet = fleet.New(fleet.Options{
+		Deps: supervisor.Deps{Logger: h.log.Named("plugin"), Shim: h.shim, HostVersion: h.version},
+		Bind: h.bindTo(h.cfg.Namespaces),
+		Recall: func(exec processor.Executor) {
+			_, _ = processor.Do(context.Background(), h.processor, processor.Recall{Executor: exec})
+		},
+	})
+}
+
+// bindTo points namespaces at the current generations of their plugins.
+func (h *Host) bindTo(namespaces []config.Namespace) fleet.Bind {
+	return func(current map[string]processor.Executor) error {
+		bindings := make([]registry.Binding, 0, len(namespaces))
+		for _, ns := range namespaces {
+			bindings = append(bindings, registry.Binding{
+				Namespace: ns.Name, Plugin: ns.Plugin, Executor: current[ns.Plugin],
+			})
+		}
+		if err := h.registry.Refresh(bindings); err != nil {
+			return err
+		}
+		// A lane may be waiting for a generation that is no more.
+		_, err := processor.Do(context.Background(), h.processor, processor.RefreshRegistry{})
+		return err
+	}
+}
+
 // startPlugins starts all processes in the background and binds the
 // namespaces to them.
 func (h *Host) startPlugins() error {
-	byName := make(map[string]*supervisor.Plugin, len(h.cfg.Plugins))
+	specs := make([]fleet.Spec, 0, len(h.cfg.Plugins))
 	for _, p := range h.cfg.Plugins {
-		plugin, err := supervisor.Start(pluginSpec(h.cfg, p, &configBinder{plugin: p, files: h.cfg.Files}), supervisor.Deps{
-			Logger:      h.log.Named("plugin"),
-			Shim:        h.shim,
-			HostVersion: h.version,
-		})
-		if err != nil {
-			return fmt.Errorf("plugin %q: %w", p.Name, err)
-		}
-		byName[p.Name] = plugin
-		h.pluginsMu.Lock()
-		h.plugins = append(h.plugins, plugin)
-		h.pluginsMu.Unlock()
+		specs = append(specs, fleetSpec(h.cfg, p))
 	}
-	bindings := make([]registry.Binding, 0, len(h.cfg.Namespaces))
-	for _, ns := range h.cfg.Namespaces {
-		bindings = append(bindings, registry.Binding{
-			Namespace: ns.Name, Plugin: ns.Plugin, Executor: byName[ns.Plugin],
-		})
-	}
-	return h.registry.Refresh(bindings)
+	return h.fleet.Start(specs)
 }
 
-// running are the plugins that have been started.
-func (h *Host) running() []*supervisor.Plugin {
-	h.pluginsMu.Lock()
-	defer h.pluginsMu.Unlock()
-	return slices.Clone(h.plugins)
+// longestDrain is how long an old version may work on steps that have no
+// timeout.
+const longestDrain = 24 * time.Hour
+
+// fleetSpec is what a plugin's generations are started from.
+func fleetSpec(cfg *config.Config, p config.Plugin) fleet.Spec {
+	spec := fleet.Spec{Spec: pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files})}
+	if spec.Swap == supervisor.SwapStopFirst {
+		// Its namespaces wait meanwhile.
+		spec.Drain = cfg.Host.Shutdown.DrainTimeout
+		return spec
+	}
+	for _, ns := range cfg.Namespaces {
+		switch {
+		case ns.Plugin != p.Name:
+		case ns.Timeout == 0:
+			spec.Drain = longestDrain
+		default:
+			// A handler that ignores its timeout is given up a little later.
+			spec.Drain = max(spec.Drain, ns.Timeout+2*cfg.Host.Shutdown.KillTimeout)
+		}
+	}
+	return spec
 }
 
 func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) supervisor.Spec {
@@ -80,9 +110,9 @@ func (h *Host) awaitPlugins(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstStart)
 	defer cancel()
 	var group errgroup.Group
-	for _, p := range h.running() {
+	for _, p := range h.fleet.Current() {
 		group.Go(func() error {
-			_ = p.WaitReady(ctx) // the supervisor reports what is wrong
+			_ = p.Plugin.WaitReady(ctx) // the supervisor reports what is wrong
 			return nil
 		})
 	}
@@ -93,16 +123,7 @@ func (h *Host) awaitPlugins(ctx context.Context) {
 func (h *Host) stopPlugins() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*h.stopGrace())
 	defer cancel()
-	var group errgroup.Group
-	for _, p := range h.running() {
-		group.Go(func() error {
-			if err := p.Stop(ctx); err != nil {
-				return fmt.Errorf("stop plugin %q: %w", p.Status().Name, err)
-			}
-			return nil
-		})
-	}
-	return group.Wait()
+	return h.fleet.Stop(ctx)
 }
 
 // configBinder decodes a plugin's config block against the schema that the

@@ -95,6 +95,18 @@ func (RefreshRegistry) execute(_ context.Context, p *Processor) (None, error) {
 	return None{}, nil
 }
 
+// Recall cancels the steps that are with an executor which is to end before
+// they do. Their handlers are told that the plugin drains, and what they answer
+// by giving up costs the messages nothing.
+type Recall struct{ Executor Executor }
+
+func (c Recall) execute(_ context.Context, p *Processor) (None, error) {
+	for _, l := range p.lanes {
+		l.cancelAll(c.Executor, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
+	}
+	return None{}, nil
+}
+
 // GetStatus asks what the processor is doing.
 type GetStatus struct{}
 

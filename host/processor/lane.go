@@ -313,13 +313,15 @@ func (l *lane) checkEmpty() {
 	}
 }
 
-// cancelAll cancels every running step and gives back what is not with the
-// plugin yet.
-func (l *lane) cancelAll(reason pluginv1.CancelReason) {
+// cancelAll cancels every running step, those of one executor if it is not nil.
+func (l *lane) cancelAll(of Executor, reason pluginv1.CancelReason) {
 	l.mu.Lock()
 	now := l.opts.Now()
 	all := make(cancellations)
 	for _, e := range l.entries {
+		if of != nil && e.exec != of {
+			continue
+		}
 		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 			e.cancelled, e.cancelledAt = reason, now
 			all.add(e)

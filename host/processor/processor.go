@@ -91,7 +91,7 @@ func (p *Processor) Drain(ctx context.Context) error {
 		return nil
 	}
 	for _, l := range p.lanes {
-		l.cancelAll(pluginv1.CancelReason_CANCEL_REASON_DRAINING)
+		l.cancelAll(nil, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
 	}
 	grace, cancel := context.WithTimeout(context.Background(), p.opts.KillTimeout)
 	defer cancel()
