@@ -56,16 +56,20 @@ func (c controller) SetPaused(ctx context.Context, namespace string, paused bool
 
 // ResetPlugin implements admin.Controller.
 func (c controller) ResetPlugin(_ context.Context, name string) error {
+	p, ok := c.fleet.Lookup(name)
+	if !ok {
+		return c.noPlugin(name)
+	}
+	if err := p.Plugin.Reset(); err != nil {
+		return fmt.Errorf("%w: %w", admin.ErrConflict, err)
+	}
+	return nil
+}
+
+func (c controller) noPlugin(name string) error {
 	var known []string
-	for _, p := range c.running() {
-		if p.Name() != name {
-			known = append(known, p.Name())
-			continue
-		}
-		if err := p.Reset(); err != nil {
-			return fmt.Errorf("%w: %w", admin.ErrConflict, err)
-		}
-		return nil
+	for _, p := range c.fleet.Current() {
+		known = append(known, p.Name)
 	}
 	return fmt.Errorf("plugin %q: %w: this host has %s", name, admin.ErrNotFound, strings.Join(known, ", "))
 }
