@@ -155,21 +155,25 @@ func (c controller) pluginStatus() []admin.Plugin {
 func pluginStatus(p *supervisor.Plugin) admin.Plugin {
 	s := p.Status()
 	plugin := admin.Plugin{
-		Name: s.Name, Version: s.Version, State: string(s.State), Reason: s.Reason, Since: s.Since,
+		Name: s.Name, Version: s.Version,
+		State: string(s.State), Reason: s.Reason, Since: s.Since,
+		Ready: s.Ready(), NextAttempt: s.NextAttempt,
+		Restarts: s.Restarts, Crashes: s.Crashes, FailedStarts: s.FailedStarts,
+		TimeToReady: admin.Seconds(s.TimeToReady),
+		Breaker: admin.Breaker{
+			Crashes: s.Breaker.Crashes, MaxCrashes: s.Breaker.MaxCrashes,
+			Window: admin.Seconds(s.Breaker.Window), Open: s.Breaker.Open,
+		},
 	}
 	for _, step := range p.Described().GetSteps() {
 		plugin.Steps = append(plugin.Steps, step.GetName())
 	}
 	for _, i := range s.Instances {
 		plugin.Instances = append(plugin.Instances, admin.Instance{
-			Index: i.Instance, PID: i.PID, State: string(i.State), InFlight: i.InFlight, Restarts: i.Restarts,
-			LastError: i.LastError,
+			Index: i.Instance, PID: i.PID, State: string(i.State), Reason: i.Reason,
+			InFlight: i.InFlight, Restarts: i.Restarts,
+			NextAttempt: i.NextAttempt, LastError: i.LastError,
 		})
-		// The soonest attempt of any process is the plugin's next.
-		if next := admin.Seconds(max(time.Until(i.NextAttempt), 0)); !i.NextAttempt.IsZero() &&
-			(plugin.NextAttempt == 0 || next < plugin.NextAttempt) {
-			plugin.NextAttempt = next
-		}
 	}
 	return plugin
 }

@@ -115,7 +115,7 @@ func (b *bundle) inState(state supervisor.State) {
 func testBackoffInitial(t *testing.T, key string) {
 	b := failing(t, conf{key: `"10h"`, "plugin.restart.backoff_max": `"20h"`})
 	b.inState(supervisor.StateBackingOff)
-	require.Greater(t, b.plugin().NextAttempt.Duration(), 5*time.Hour)
+	require.Greater(t, time.Until(b.plugin().NextAttempt), 5*time.Hour)
 }
 
 // testBackoffMax has more failures than the doubling would allow in time.
@@ -142,7 +142,7 @@ func testRestartWindow(t *testing.T, key string) {
 	}
 	long := failing(t, c.with(conf{key: `"10h"`}))
 	long.inState(supervisor.StateTripped)
-	require.Greater(t, long.plugin().NextAttempt.Duration(), 5*time.Hour, "it probes after another window")
+	require.Greater(t, time.Until(long.plugin().NextAttempt), 5*time.Hour, "it probes after another window")
 
 	short := failing(t, c.with(conf{key: `"1ms"`}))
 	short.eventually("it is started again and again", func() bool { return short.plugin().Instances[0].Restarts >= 5 })

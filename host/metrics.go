@@ -17,7 +17,9 @@ type collector struct {
 	listenerConnected, reconnects             *prometheus.Desc
 	polls, pollErrors                         *prometheus.Desc
 	lag                                       *prometheus.Desc
-	pluginState, pluginRestarts, pluginSteps  *prometheus.Desc
+	pluginState, pluginReady, pluginSteps     *prometheus.Desc
+	pluginRestarts, pluginCrashes             *prometheus.Desc
+	pluginFailedStarts, pluginTimeToReady     *prometheus.Desc
 }
 
 func newCollector(h *Host) *collector {
@@ -25,22 +27,26 @@ func newCollector(h *Host) *collector {
 		return prometheus.NewDesc("stephost_"+name, help, labels, nil)
 	}
 	return &collector{
-		host:              h,
-		events:            desc("events_total", "Events by kind.", "kind"),
-		eventsFailed:      desc("events_failed_total", "Events that were not acted on, or not in time."),
-		effectiveness:     desc("mode_effectiveness", "Share of idle lanes' work that notifications found, 0 to 1."),
-		mode:              desc("mode", "1 for the deployment mode in force.", "mode"),
-		notifications:     desc("listener_notifications_total", "Notifications that arrived."),
-		malformed:         desc("listener_malformed_total", "Notifications that could not be understood."),
-		coalesced:         desc("listener_coalesced_total", "Notifications that were merged into one that waited."),
-		listenerConnected: desc("listener_connected", "1 while LISTEN is established and verified."),
-		reconnects:        desc("listener_reconnects_total", "Connections after the first."),
-		polls:             desc("poller_polls_total", "Probes that the database answered."),
-		pollErrors:        desc("poller_errors_total", "Probes that failed."),
-		lag:               desc("queue_lag_seconds", "How long the oldest claimable message had been visible at the last probe.", "queue"),
-		pluginState:       desc("plugin_state", "1 for the state that the plugin is in.", "plugin", "state"),
-		pluginRestarts:    desc("plugin_restarts_total", "Starts after the first, all instances together.", "plugin"),
-		pluginSteps:       desc("plugin_steps_in_flight", "Steps with the plugin.", "plugin"),
+		host:               h,
+		events:             desc("events_total", "Events by kind.", "kind"),
+		eventsFailed:       desc("events_failed_total", "Events that were not acted on, or not in time."),
+		effectiveness:      desc("mode_effectiveness", "Share of idle lanes' work that notifications found, 0 to 1."),
+		mode:               desc("mode", "1 for the deployment mode in force.", "mode"),
+		notifications:      desc("listener_notifications_total", "Notifications that arrived."),
+		malformed:          desc("listener_malformed_total", "Notifications that could not be understood."),
+		coalesced:          desc("listener_coalesced_total", "Notifications that were merged into one that waited."),
+		listenerConnected:  desc("listener_connected", "1 while LISTEN is established and verified."),
+		reconnects:         desc("listener_reconnects_total", "Connections after the first."),
+		polls:              desc("poller_polls_total", "Probes that the database answered."),
+		pollErrors:         desc("poller_errors_total", "Probes that failed."),
+		lag:                desc("queue_lag_seconds", "How long the oldest claimable message had been visible at the last probe.", "queue"),
+		pluginState:        desc("plugin_state", "1 for the state that the plugin is in.", "plugin", "state"),
+		pluginRestarts:     desc("plugin_restarts_total", "Starts after the first, all instances together.", "plugin"),
+		pluginCrashes:      desc("plugin_crashes_total", "Processes that ended, or had to be killed, after they had been ready.", "plugin"),
+		pluginFailedStarts: desc("plugin_failed_starts_total", "Starts that did not lead to a ready process.", "plugin"),
+		pluginTimeToReady:  desc("plugin_time_to_ready_seconds", "How long the latest start took that succeeded.", "plugin"),
+		pluginReady:        desc("plugin_ready_instances", "Instances that are ready.", "plugin"),
+		pluginSteps:        desc("plugin_steps_in_flight", "Steps with the plugin.", "plugin"),
 	}
 }
 
@@ -79,12 +85,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, state := range pluginStates() {
 			gauge(c.pluginState, truth(state == status.State), status.Name, string(state))
 		}
-		restarts, inFlight := 0, 0
+		inFlight := 0
 		for _, i := range status.Instances {
-			restarts += i.Restarts
 			inFlight += i.InFlight
 		}
-		counter(c.pluginRestarts, uint64(max(restarts, 0)), status.Name)
+		counter(c.pluginRestarts, status.Restarts, status.Name)
+		counter(c.pluginCrashes, status.Crashes, status.Name)
+		counter(c.pluginFailedStarts, status.FailedStarts, status.Name)
+		if status.TimeToReady > 0 {
+			gauge(c.pluginTimeToReady, status.TimeToReady.Seconds(), status.Name)
+		}
+		gauge(c.pluginReady, float64(status.Ready()), status.Name)
 		gauge(c.pluginSteps, float64(inFlight), status.Name)
 	}
 }

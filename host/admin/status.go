@@ -108,14 +108,34 @@ type Plugin struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	// State is the supervisor's: starting, ready, draining, stopped,
-	// backing-off or tripped.
+	// backing-off or tripped. Reason says why it is in that state.
 	State  string    `json:"state"`
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
-	// NextAttempt is how long until the next start is tried; 0 when none is due.
-	NextAttempt Seconds    `json:"next_attempt_seconds"`
+	// Ready is how many instances are ready.
+	Ready int `json:"ready_instances"`
+	// NextAttempt is when the next start is tried; absent when none is due.
+	NextAttempt time.Time `json:"next_attempt,omitzero"`
+	// Restarts, Crashes and FailedStarts are of all instances together.
+	Restarts     uint64 `json:"restarts"`
+	Crashes      uint64 `json:"crashes"`
+	FailedStarts uint64 `json:"failed_starts"`
+	// TimeToReady is how long the latest start took that succeeded; 0 until one
+	// has.
+	TimeToReady Seconds    `json:"time_to_ready_seconds"`
+	Breaker     Breaker    `json:"breaker"`
 	Steps       []string   `json:"steps,omitempty"`
 	Instances   []Instance `json:"instances"`
+}
+
+// Breaker says how far a plugin is from tripping: Crashes, failed starts among
+// them, within the last Window, of which MaxCrashes trip it.
+type Breaker struct {
+	Crashes    int     `json:"crashes"`
+	MaxCrashes int     `json:"max_crashes"`
+	Window     Seconds `json:"window_seconds"`
+	// Open means that the plugin has tripped and has not been seen to work since.
+	Open bool `json:"open"`
 }
 
 // Instance is one process of a plugin.
@@ -123,9 +143,13 @@ type Instance struct {
 	Index    int    `json:"index"`
 	PID      int    `json:"pid,omitempty"`
 	State    string `json:"state"`
+	Reason   string `json:"reason,omitempty"`
 	InFlight int    `json:"in_flight"`
 	Restarts int    `json:"restarts"`
-	// LastError is why its last process ended or could not start.
+	// NextAttempt is when its next start is tried; absent when none is due.
+	NextAttempt time.Time `json:"next_attempt,omitzero"`
+	// LastError is why its last process ended or could not start; absent once
+	// another one is ready.
 	LastError string `json:"last_error,omitempty"`
 }
 

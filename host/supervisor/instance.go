@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -11,45 +12,54 @@ type instance struct {
 	plugin *Plugin
 	number int
 
-	state State
-	since time.Time
-	proc  *process
+	state  State
+	reason string
+	since  time.Time
+	proc   *process
 	// attempts counts starts, failures those in a row since the instance was
 	// last healthy.
 	attempts int
 	failures int
-	lastErr  error
-	next     time.Time
-	debut    *debut
+	// lastErr is what the next start is after.
+	lastErr error
+	next    time.Time
+	// readySince is when the process became ready.
+	readySince time.Time
+	debut      *debut
 }
+
+// firstStart is why an instance starts that has not failed before.
+const firstStart = "first start"
 
 // run starts a process again and again, until starting has ended.
 func (i *instance) run() {
 	p := i.plugin
 	defer i.debut.end(ErrStopped)
-	defer i.set(StateStopped)
+	defer i.stopped()
 	for i.turn() {
+		began := time.Now()
 		proc, err := startProcess(p.starts, &p.spec, &p.deps, i.number, p.log, &p.counters)
 		if err != nil {
 			if p.starts.Err() != nil {
 				return
 			}
-			i.failed(err, false)
+			i.report(err, i.failedStart(err))
 			continue
 		}
-		i.ready(proc)
-		began := p.deps.Clock.Now()
+		i.ready(proc, time.Since(began))
 		select {
 		case <-proc.failed:
 			// Nothing is dispatched to it any more before the suspects are named.
-			i.gone(proc)
-			err = proc.crashed()
+			i.withdraw(proc)
+			crash := proc.examine()
+			planned := i.crashed(crash)
+			proc.buryCrashed(crash)
+			i.report(crash, planned)
 		case <-p.stops:
-			i.gone(proc)
+			i.withdraw(proc)
 			proc.stop(p.stopping)
 			return
 		}
-		i.failed(err, p.deps.Clock.Now().Sub(began) >= healthyAfter)
 	}
 }
 
@@ -58,24 +68,16 @@ func (i *instance) turn() bool {
 	p := i.plugin
 	for {
 		p.mu.Lock()
+		i.proc = nil
 		if p.starts.Err() != nil {
 			p.mu.Unlock()
 			return false
 		}
-		now, until := p.deps.Clock.Now(), i.next
+		wait := i.due().Sub(p.deps.Clock.Now())
 		changed := p.changed
-		if p.breaker.open() {
-			until = p.breaker.openUntil
-		}
-		wait := until.Sub(now)
 		others := p.breaker.open() && p.prober != nil && p.prober != i
 		if wait <= 0 && !others {
-			if p.breaker.open() {
-				p.prober = i
-			}
-			i.attempts++
-			i.next = time.Time{}
-			i.become(StateStarting)
+			i.begin()
 			p.mu.Unlock()
 			return true
 		}
@@ -93,13 +95,44 @@ func (i *instance) turn() bool {
 	}
 }
 
+// due is when the instance may start; the plugin's mutex is held.
+func (i *instance) due() time.Time {
+	if i.plugin.breaker.open() {
+		return i.plugin.breaker.openUntil
+	}
+	return i.next
+}
+
+// begin starts an attempt; the plugin's mutex is held.
+func (i *instance) begin() {
+	i.attempts++
+	i.next = time.Time{}
+	reason := firstStart
+	if i.lastErr != nil {
+		reason = "starts again after: " + firstLine(i.lastErr)
+	}
+	if p := i.plugin; p.breaker.open() {
+		p.prober = i
+		reason = fmt.Sprintf("instance %d probes whether it works again after: %s", i.number, p.breaker.why)
+	}
+	i.become(StateStarting, reason)
+}
+
 // ready offers the process for dispatch.
-func (i *instance) ready(proc *process) {
+func (i *instance) ready(proc *process, took time.Duration) {
 	p := i.plugin
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	reason := fmt.Sprintf("started in %v", took.Round(time.Millisecond))
+	if i.lastErr != nil {
+		reason += " after: " + firstLine(i.lastErr)
+	}
+	if p.prober == i {
+		reason = fmt.Sprintf("the probe succeeded: started in %v", took.Round(time.Millisecond))
+	}
 	i.proc = proc
 	i.lastErr = nil
+	p.timeToReady = took
 	if p.prober == i || !p.breaker.open() {
 		p.breaker.recovered(p.deps.Clock.Now())
 		p.prober = nil
@@ -108,72 +141,114 @@ func (i *instance) ready(proc *process) {
 		// It became ready while the drain began, which has not seen it.
 		proc.halfClose()
 	}
+	i.readySince = p.deps.Clock.Now()
 	p.joined(proc)
-	i.become(StateReady)
+	i.become(StateReady, reason)
 	i.debut.end(nil)
 }
 
-// gone withdraws the process from dispatch.
-func (i *instance) gone(proc *process) {
+// withdraw takes the process out of dispatch. Its instance stays in its state
+// until it is known why.
+func (i *instance) withdraw(proc *process) {
 	p := i.plugin
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left(proc)
-	i.become(StateBackingOff)
+	p.publish()
 }
 
-// failed plans the next attempt after a crash or a failed start.
-func (i *instance) failed(err error, healthy bool) {
+// plan is what happens after a failure.
+type plan struct {
+	tripped bool
+	in      time.Duration
+}
+
+// crashed plans what follows the end of a ready process.
+func (i *instance) crashed(err error) plan {
 	p := i.plugin
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.deps.Clock.Now()
-	if healthy {
+	p.crashes++
+	if p.deps.Clock.Now().Sub(i.readySince) >= healthyAfter {
 		i.failures = 0
 	}
+	return i.backOff(err)
+}
+
+// failedStart plans what follows a start that did not lead to a ready process.
+func (i *instance) failedStart(err error) plan {
+	p := i.plugin
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failedStarts++
+	return i.backOff(err)
+}
+
+// backOff plans the next attempt; the plugin's mutex is held.
+func (i *instance) backOff(err error) plan {
+	p := i.plugin
+	now := p.deps.Clock.Now()
 	delay := p.spec.Restart.backoff(i.failures)
 	i.failures++
-	i.proc = nil
 	i.lastErr = err
 	i.next = now.Add(delay)
+	tripped := p.breaker.crash(now, p.prober == i)
 	if p.prober == i {
 		p.prober = nil
 	}
-	tripped := p.breaker.crash(now)
 	if tripped {
 		i.next = p.breaker.openUntil
 	}
-	i.become(StateBackingOff)
+	i.become(StateBackingOff, firstLine(err))
 	i.debut.end(err)
+	return plan{tripped: tripped, in: i.next.Sub(now)}
+}
+
+// report logs a failure.
+func (i *instance) report(err error, next plan) {
 	text := err.Error()
 	var crash *CrashError
 	if errors.As(err, &crash) {
 		text = crash.Report()
 	}
-	p.log.Error("plugin failed", "instance", i.number, "tripped", tripped, "next_attempt_in", i.next.Sub(now), "error", text)
+	i.plugin.log.Error("plugin failed", "instance", i.number, "tripped", next.tripped, "next_attempt_in", next.in, "error", text)
 }
 
-// set changes the state.
-func (i *instance) set(s State) {
-	i.plugin.mu.Lock()
-	defer i.plugin.mu.Unlock()
+// stopped is the end of the instance.
+func (i *instance) stopped() {
+	p := i.plugin
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reason := "it has been stopped"
+	if i.lastErr != nil {
+		reason += " after: " + firstLine(i.lastErr)
+	}
 	i.proc = nil
-	i.become(s)
+	i.next = time.Time{}
+	if p.prober == i {
+		p.prober = nil
+	}
+	i.become(StateStopped, reason)
 }
 
 // become changes the state; the plugin's mutex is held.
-func (i *instance) become(s State) {
+func (i *instance) become(s State, reason string) {
 	if i.state != s {
 		i.state, i.since = s, i.plugin.deps.Clock.Now()
 	}
+	i.reason = reason
 	i.plugin.publish()
 }
 
 // status tells what the instance is doing; the plugin's mutex is held.
 func (i *instance) status() InstanceStatus {
 	s := InstanceStatus{
-		Instance: i.number, State: i.state, Since: i.since,
-		Restarts: max(i.attempts-1, 0), NextAttempt: i.next,
+		Instance: i.number, State: i.state, Reason: i.reason, Since: i.since,
+		Restarts: max(i.attempts-1, 0),
+	}
+	// While one probes, the others wait for what comes of it.
+	if i.state == StateBackingOff && i.plugin.prober == nil {
+		s.NextAttempt = i.due()
 	}
 	if i.proc != nil {
 		s.PID = i.proc.runner.pid()

@@ -21,6 +21,7 @@ type Plugin struct {
 	deps     Deps
 	log      hclog.Logger
 	counters counters
+	journal  *journal
 
 	// starts ends when no process is to be started any more; stops when all
 	// are to be stopped.
@@ -43,7 +44,12 @@ type Plugin struct {
 	snapshot  processor.ExecutorState
 	changed   chan struct{}
 	state     State
+	reason    string
 	since     time.Time
+
+	crashes      uint64
+	failedStarts uint64
+	timeToReady  time.Duration
 }
 
 var _ processor.Executor = (*Plugin)(nil)
@@ -61,10 +67,15 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 		ended:   make(chan struct{}),
 		breaker: breaker{policy: spec.Restart},
 		changed: make(chan struct{}),
+		state:   StateStopped,
 	}
+	p.journal = newJournal(p.log)
 	p.starts, p.endStarts = context.WithCancel(context.Background())
 	for n := range spec.Instances {
-		p.instances = append(p.instances, &instance{plugin: p, number: n, state: StateStarting, since: deps.Clock.Now(), debut: newDebut()})
+		p.instances = append(p.instances, &instance{
+			plugin: p, number: n, debut: newDebut(),
+			state: StateStarting, reason: firstStart, since: deps.Clock.Now(),
+		})
 	}
 	p.publish()
 	for _, i := range p.instances {
@@ -72,6 +83,7 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 	}
 	go func() {
 		p.running.Wait()
+		p.journal.close()
 		close(p.ended)
 	}()
 	return p, nil
@@ -194,54 +206,6 @@ func (p *Plugin) Stop(ctx context.Context) error {
 	return nil
 }
 
-// publish recomputes what State says, and tells who waits for a change; p.mu
-// is held.
-func (p *Plugin) publish() {
-	state, reason := p.overall()
-	if state != p.state {
-		p.state, p.since = state, p.deps.Clock.Now()
-	}
-	next := p.snapshot
-	next.Ready = state == StateReady
-	next.Reason = reason
-	next.MaxConcurrency = len(p.ready) * int(p.described.GetMaxConcurrency())
-	close(p.changed)
-	p.changed = make(chan struct{})
-	next.Changed = p.changed
-	p.snapshot = next
-}
-
-// overall is the plugin's state and why it is not ready; p.mu is held.
-func (p *Plugin) overall() (State, string) {
-	count := make(map[State]int)
-	var last error
-	for _, i := range p.instances {
-		count[i.state]++
-		if i.lastErr != nil {
-			last = i.lastErr
-		}
-	}
-	because := ""
-	if last != nil {
-		because = ": " + firstLine(last)
-	}
-	switch {
-	case count[StateStopped] == len(p.instances):
-		return StateStopped, "the plugin is stopped" + because
-	case p.draining || p.stopping != nil:
-		return StateDraining, "the plugin is draining"
-	case p.breaker.open():
-		return StateTripped, fmt.Sprintf("%d crashes within %v; probes again at %s%s", len(p.breaker.crashes),
-			p.spec.Restart.Window, p.breaker.openUntil.Format(time.TimeOnly), because)
-	case len(p.ready) > 0:
-		return StateReady, ""
-	case count[StateStarting] > 0:
-		return StateStarting, "the plugin is starting" + because
-	default:
-		return StateBackingOff, "the plugin is backing off" + because
-	}
-}
-
 // joined takes a ready process in; p.mu is held.
 func (p *Plugin) joined(proc *process) {
 	p.ready = append(append([]*process(nil), p.ready...), proc)
@@ -274,21 +238,6 @@ func (p *Plugin) Described() *pluginv1.DescribeResponse {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.described
-}
-
-// Status tells what the plugin is doing.
-func (p *Plugin) Status() Status {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Status{
-		Name: p.spec.Name, Version: p.described.GetVersion(),
-		State: p.state, Reason: p.snapshot.Reason, Since: p.since,
-		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.dropped.Load(),
-	}
-	for _, i := range p.instances {
-		s.Instances = append(s.Instances, i.status())
-	}
-	return s
 }
 
 func firstLine(err error) string {

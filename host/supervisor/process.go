@@ -354,21 +354,26 @@ func (p *process) askToEnd(ctx context.Context) bool {
 	}
 }
 
-// crashed ends what is left after a failure and reports it.
-func (p *process) crashed() *CrashError {
+// examine finds out why the process failed. What only its burial tells is
+// added by buryCrashed.
+func (p *process) examine() *CrashError {
 	c := p.runner.process()
 	e := &CrashError{Plugin: p.spec.Name, Instance: p.instance, PID: c.pid, Err: p.cause}
 	// The connection breaks a moment before the exit is known.
 	if c.wait(pipeGrace) {
-		e.Err = nil
+		e.Err, e.Exit = nil, c.exit
 	}
+	return e
+}
+
+// buryCrashed ends what is left after a failure and completes the report.
+func (p *process) buryCrashed(e *CrashError) {
 	p.buryWith(func(lost int) error {
-		e.Exit = c.exit
+		e.Exit = p.runner.process().exit
 		e.Stderr = p.output.last()
 		e.InFlight = lost
 		return e
 	})
-	return e
 }
 
 func (p *process) bury(cause error) { p.buryWith(func(int) error { return cause }) }

@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -25,26 +27,39 @@ func (r Restart) backoff(n int) time.Duration {
 type breaker struct {
 	policy  Restart
 	crashes []time.Time
-	// openUntil is when a probe may start; zero: closed.
+	// openUntil is when a probe may start; zero: closed. why says what has
+	// opened it.
 	openUntil time.Time
+	why       string
 	// probation ends at this time; until then one crash trips again.
 	probation time.Time
 }
 
-// crash counts one and reports whether it trips the breaker.
-func (b *breaker) crash(now time.Time) bool {
-	recent := b.crashes[:0]
-	for _, t := range b.crashes {
-		if now.Sub(t) < b.policy.Window {
-			recent = append(recent, t)
-		}
-	}
-	b.crashes = append(recent, now)
-	if len(b.crashes) < b.policy.MaxCrashes && !now.Before(b.probation) {
+// crash counts one and reports whether it trips the breaker. A failed probe
+// always does. While the breaker is open nothing else does: the probe stays
+// where it is.
+func (b *breaker) crash(now time.Time, probe bool) bool {
+	b.forget(now)
+	b.crashes = append(b.crashes, now)
+	switch {
+	case probe:
+		b.why = "the probe failed"
+	case b.open():
+		return false
+	case len(b.crashes) >= b.policy.MaxCrashes:
+		b.why = fmt.Sprintf("%d crashes within %v", len(b.crashes), b.policy.Window)
+	case now.Before(b.probation):
+		b.why = fmt.Sprintf("a crash within %v after the probe", b.policy.Window)
+	default:
 		return false
 	}
 	b.openUntil = now.Add(b.policy.Window)
 	return true
+}
+
+// forget lets crashes go that have left the window.
+func (b *breaker) forget(now time.Time) {
+	b.crashes = slices.DeleteFunc(b.crashes, func(t time.Time) bool { return now.Sub(t) >= b.policy.Window })
 }
 
 // open reports whether the plugin is tripped.
@@ -56,8 +71,14 @@ func (b *breaker) reset() { *b = breaker{policy: b.policy} }
 // recovered closes the breaker after a probe has become ready.
 func (b *breaker) recovered(now time.Time) {
 	if b.open() {
-		b.openUntil = time.Time{}
-		b.crashes = b.crashes[:0]
-		b.probation = now.Add(b.policy.Window)
+		*b = breaker{policy: b.policy, probation: now.Add(b.policy.Window)}
+	}
+}
+
+func (b *breaker) status(now time.Time) BreakerStatus {
+	b.forget(now)
+	return BreakerStatus{
+		Crashes: len(b.crashes), MaxCrashes: b.policy.MaxCrashes,
+		Window: b.policy.Window, Open: b.open(),
 	}
 }

@@ -87,7 +87,10 @@ func TestBackoffGrowsThenTripsThenProbes(t *testing.T) {
 		delay := clock.wait(t)
 		require.LessOrEqual(t, delay, most)
 		require.GreaterOrEqual(t, delay, most*3/4)
-		require.Equal(t, supervisor.StateBackingOff, b.Status().State)
+		status := b.Status()
+		require.Equal(t, supervisor.StateBackingOff, status.State)
+		require.Contains(t, status.Reason, "exit status 3")
+		require.Equal(t, clock.Now().Add(delay), status.NextAttempt)
 		clock.advance(delay)
 	}
 	require.Equal(t, time.Minute, clock.wait(t))
@@ -95,12 +98,16 @@ func TestBackoffGrowsThenTripsThenProbes(t *testing.T) {
 	require.Equal(t, supervisor.StateTripped, status.State)
 	require.Contains(t, status.Reason, "4 crashes within 1m0s")
 	require.Contains(t, status.Reason, "exit status 3")
+	require.Equal(t, clock.Now().Add(time.Minute), status.NextAttempt)
+	require.EqualValues(t, 4, status.FailedStarts)
+	require.Equal(t, supervisor.BreakerStatus{Crashes: 4, MaxCrashes: 4, Window: time.Minute, Open: true}, status.Breaker)
 	require.Error(t, b.WaitReady(t.Context()))
 
 	// The probe fails and trips at once.
 	clock.advance(time.Minute)
 	require.Equal(t, time.Minute, clock.wait(t))
 	require.Equal(t, supervisor.StateTripped, b.Status().State)
+	require.Contains(t, b.Status().Reason, "the probe failed")
 
 	require.NoError(t, os.WriteFile(cured, nil, 0o600))
 	clock.advance(time.Minute)
@@ -111,7 +118,39 @@ func TestBackoffGrowsThenTripsThenProbes(t *testing.T) {
 	require.NoError(t, os.Remove(cured))
 	require.Error(t, b.run(t, "exit", "").lost)
 	require.Equal(t, time.Minute, clock.wait(t))
-	require.Equal(t, supervisor.StateTripped, b.Status().State)
+	status = b.Status()
+	require.Equal(t, supervisor.StateTripped, status.State)
+	require.Contains(t, status.Reason, "a crash within 1m0s after the probe")
+	require.EqualValues(t, 1, status.Crashes)
+	require.Positive(t, status.TimeToReady)
+}
+
+func TestBackoffHasJitter(t *testing.T) {
+	t.Parallel()
+	b, clock, _ := curable(t, supervisor.Restart{BackoffInitial: time.Hour, BackoffMax: time.Hour, MaxCrashes: 100})
+	delays := make(map[time.Duration]struct{})
+	for range 3 {
+		delay := clock.wait(t)
+		delays[delay] = struct{}{}
+		clock.advance(delay)
+	}
+	require.Len(t, delays, 3, "each delay is another one")
+	require.NotEqual(t, supervisor.StateReady, b.Status().State)
+}
+
+func TestOldCrashesLeaveTheWindow(t *testing.T) {
+	t.Parallel()
+	b, clock, _ := curable(t, supervisor.Restart{
+		BackoffInitial: 40 * time.Second, BackoffMax: 40 * time.Second, MaxCrashes: 3, Window: time.Minute,
+	})
+	// Each failure is at least 30 s after the one before, so that never more
+	// than two are within a minute.
+	for range 6 {
+		require.LessOrEqual(t, clock.wait(t), 40*time.Second)
+		require.Equal(t, supervisor.StateBackingOff, b.Status().State)
+		require.LessOrEqual(t, b.Status().Breaker.Crashes, 2)
+		clock.advance(40 * time.Second)
+	}
 }
 
 func TestHealthyMinutesResetTheBackoff(t *testing.T) {

@@ -2,46 +2,93 @@ package supervisor
 
 import "time"
 
-// State is where a plugin or one of its instances is in its life.
-type State string
-
-// The states. Only plugins trip and drain.
-const (
-	StateStopped    State = "stopped"
-	StateStarting   State = "starting"
-	StateReady      State = "ready"
-	StateDraining   State = "draining"
-	StateBackingOff State = "backing-off"
-	StateTripped    State = "tripped"
-)
-
 // Status is what a plugin is doing.
 type Status struct {
 	Name string
 	// Version is what the plugin calls itself; empty until it has been ready.
 	Version string
 	State   State
-	// Reason says why it is not ready; empty where it is.
-	Reason    string
-	Since     time.Time
-	Instances []InstanceStatus
+	// Reason says why it is in that state; of a pool that is ready also how
+	// many instances are and what is wrong with the others.
+	Reason string
+	// Since is when it came into that state.
+	Since time.Time
+	// NextAttempt is when the next start is due; zero where none is.
+	NextAttempt time.Time
+	// Restarts, Crashes and FailedStarts count since Start, all instances
+	// together.
+	Restarts, Crashes, FailedStarts uint64
+	// TimeToReady is how long the latest start took that succeeded; 0 until
+	// one has.
+	TimeToReady time.Duration
+	Breaker     BreakerStatus
+	Instances   []InstanceStatus
 	// StrayResults counts results for steps that were not in flight,
 	// DroppedLogLines what the host's log could not take.
 	StrayResults    uint64
 	DroppedLogLines uint64
 }
 
+// Ready is how many instances are ready.
+func (s Status) Ready() int {
+	n := 0
+	for _, i := range s.Instances {
+		if i.State == StateReady {
+			n++
+		}
+	}
+	return n
+}
+
+// BreakerStatus is how far a plugin is from tripping.
+type BreakerStatus struct {
+	// Crashes are the crashes and failed starts within the last Window.
+	// MaxCrashes of them trip the plugin.
+	Crashes    int
+	MaxCrashes int
+	Window     time.Duration
+	// Open means that the plugin has tripped and has not been seen to work
+	// since.
+	Open bool
+}
+
 // InstanceStatus is what one instance is doing.
 type InstanceStatus struct {
 	Instance int
 	// PID is 0 where there is no process or it is still starting.
-	PID      int
-	State    State
+	PID   int
+	State State
+	// Reason says why it is in that state.
+	Reason   string
 	Since    time.Time
 	InFlight int
 	// Restarts counts attempts to start after the first.
-	Restarts  int
+	Restarts int
+	// LastError is why its last process ended or could not start; empty once
+	// another is ready.
 	LastError string
 	// NextAttempt is set while backing off.
 	NextAttempt time.Time
+}
+
+// Status tells what the plugin is doing.
+func (p *Plugin) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{
+		Name: p.spec.Name, Version: p.described.GetVersion(),
+		State: p.state, Reason: p.reason, Since: p.since,
+		Crashes: p.crashes, FailedStarts: p.failedStarts, TimeToReady: p.timeToReady,
+		Breaker:      p.breaker.status(p.deps.Clock.Now()),
+		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.dropped.Load(),
+	}
+	for _, i := range p.instances {
+		status := i.status()
+		s.Instances = append(s.Instances, status)
+		s.Restarts += uint64(status.Restarts)
+		if next := status.NextAttempt; !next.IsZero() && (s.NextAttempt.IsZero() || next.Before(s.NextAttempt)) {
+			s.NextAttempt = next
+		}
+	}
+	return s
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,22 +53,33 @@ func (a *app) pluginCommand() *cobra.Command {
 }
 
 func (a *app) printPlugins(list []admin.Plugin) error {
-	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "PIDS", "RUNNING", "RESTARTS", "REASON")
+	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "NEXT START", "PIDS", "RUNNING", "RESTARTS", "CRASHES", "REASON")
 	for _, plugin := range list {
 		var pids []string
-		running, restarts := 0, 0
+		running := 0
 		for _, instance := range plugin.Instances {
 			if instance.PID > 0 {
 				pids = append(pids, strconv.Itoa(instance.PID))
 			}
 			running += instance.InFlight
-			restarts += instance.Restarts
 		}
-		reason := plugin.Reason
-		if next := plugin.NextAttempt.Duration(); next > 0 {
-			reason += " (next start in " + shortDuration(next) + ")"
-		}
-		t.row(plugin.Name, plugin.Version, plugin.State, ago(plugin.Since), strings.Join(pids, ","), running, restarts, shorten(reason, 80))
+		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt),
+			strings.Join(pids, ","), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120))
 	}
 	return t.flush()
+}
+
+// pluginState is like "ready", or "ready (2/3)" for a pool.
+func pluginState(p admin.Plugin) string {
+	if len(p.Instances) < 2 {
+		return p.State
+	}
+	return p.State + " (" + ratio(p.Ready, len(p.Instances)) + ")"
+}
+
+func nextStart(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return "in " + shortDuration(max(0, time.Until(at)))
 }
