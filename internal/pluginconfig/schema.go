@@ -89,6 +89,17 @@ func (b *schemaBlock) secrets(into hclfile.Secrets) hclfile.Secrets {
 	return into
 }
 
+// CheckSchema reports what is wrong with the schema that a plugin declares: its
+// names, types, defaults and nesting. Nil, the schema of a plugin without a
+// config block, is right.
+func CheckSchema(schema *pluginv1.ConfigBlock) error {
+	if schema == nil {
+		return nil
+	}
+	_, err := readSchema(schema, 0)
+	return err
+}
+
 // readSchema checks what the plugin declared. An error is the plugin's fault.
 func readSchema(schema *pluginv1.ConfigBlock, depth int) (*schemaBlock, error) {
 	if schema == nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/plugins/examples/internal/exampletest"
 )
 
@@ -40,4 +41,9 @@ func TestLinearOverflowIsPermanent(t *testing.T) {
 	e.Send("linear_queue", `{"step": "linear_step_4", "value": 9000000000}`)
 	got := e.Rows(1, `SELECT message->'error'->>'message' FROM pgmq.q_linear_results`)
 	require.Contains(t, got[0], "does not fit")
+}
+
+func TestConforms(t *testing.T) {
+	t.Parallel()
+	exampletest.Conforms(t, supervisor.Spec{Command: exampletest.Build(t)})
 }

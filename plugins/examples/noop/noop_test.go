@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/plugins/examples/internal/exampletest"
 )
 
@@ -20,4 +21,9 @@ namespace "noop" {
 }`, "results")
 	e.Send("noop_queue", `{}`)
 	e.Rows(1, `SELECT message->>'status' FROM pgmq.q_results WHERE message->'result' = 'null' AND message->>'step' = 'noop'`)
+}
+
+func TestConforms(t *testing.T) {
+	t.Parallel()
+	exampletest.Conforms(t, supervisor.Spec{Command: exampletest.Build(t)})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/plugins/examples/internal/exampletest"
 )
 
@@ -59,4 +60,9 @@ func TestOrders(t *testing.T) {
 	require.Equal(t, []string{"large"}, snoozed)
 	e.Rows(1, `SELECT 'first attempt' FROM pgmq.q_results WHERE message->>'step' = 'ship'
 		AND message->'result'->>'tracking_id' = 't-large' AND message->>'attempt' = '1'`)
+}
+
+func TestConforms(t *testing.T) {
+	t.Parallel()
+	exampletest.Conforms(t, supervisor.Spec{Command: exampletest.Build(t)})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host"})
+	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host, and check and try plugins without one"})
 	group.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List plugins with their processes",
@@ -49,7 +49,9 @@ func (a *app) pluginCommand() *cobra.Command {
 			return a.printf("plugin %s is %s\n", plugin.Name, plugin.State)
 		},
 	})
-	return a.adminFlag(group)
+	a.adminFlag(group)
+	group.AddCommand(a.pluginCheckCommand())
+	return group
 }
 
 func (a *app) printPlugins(list []admin.Plugin) error {

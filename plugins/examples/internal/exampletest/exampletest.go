@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,10 +47,7 @@ func Start(t testing.TB, blocks string, queues ...string) *Example {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	plugin := filepath.Join(t.TempDir(), "plugin")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", plugin, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-
+	plugin := Build(t)
 	dsn := devpgtest.New(t, devpgtest.Template("examples", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := schema.Install(ctx, conn)
 		return err
@@ -63,6 +58,7 @@ func Start(t testing.TB, blocks string, queues ...string) *Example {
 	require.False(t, diags.HasErrors(), "%v", diags)
 
 	e := &Example{t: t}
+	var err error
 	e.db, err = pgxpool.New(ctx, dsn)
 	require.NoError(t, err)
 	t.Cleanup(e.db.Close)

@@ -1,0 +1,62 @@
+package conformance
+
+import "context"
+
+// Severity is how much a clause matters.
+type Severity string
+
+// The severities. A plugin conforms when it keeps every must.
+const (
+	Must   Severity = "must"
+	Should Severity = "should"
+)
+
+// Clause is one demand of the protocol.
+type Clause struct {
+	// ID is stable: area and name, as in "drain.running".
+	ID string `json:"id"`
+	// Title says in a few words what is checked, Demand what the protocol asks
+	// for and why.
+	Title    string   `json:"title"`
+	Demand   string   `json:"demand"`
+	Severity Severity `json:"severity"`
+
+	// needs is the clause without which this one cannot be checked.
+	needs string
+	check func(context.Context, *kit) error
+}
+
+// Clauses returns all clauses in the order in which they are checked.
+func Clauses() []Clause {
+	var all []Clause
+	for _, area := range [][]Clause{
+		startClauses(), describeClauses(), configureClauses(), executeClauses(),
+		timingClauses(), resultClauses(), drainClauses(), stopClauses(),
+	} {
+		all = append(all, area...)
+	}
+	return all
+}
+
+// violation is a clause that is not kept.
+type violation struct{ expected, seen, hint string }
+
+func (v *violation) Error() string { return "expected " + v.expected + ", seen " + v.seen }
+
+func violated(expected, seen, hint string) error {
+	return &violation{expected: expected, seen: seen, hint: hint}
+}
+
+// skipped is a clause that cannot apply.
+type skipped struct{ reason string }
+
+func (s *skipped) Error() string { return s.reason }
+
+func skip(reason string) error { return &skipped{reason} }
+
+// noted is a clause that is kept, with something to say about it.
+type noted struct{ note string }
+
+func (n *noted) Error() string { return n.note }
+
+func note(text string) error { return &noted{text} }
