@@ -24,6 +24,14 @@ func ToNamespace(name string) Target { return Target{namespace: name} }
 // ToQueue targets a queue by its name.
 func ToQueue(name string) Target { return Target{queue: name} }
 
+// String names the target for people.
+func (t Target) String() string {
+	if t.namespace != "" {
+		return "namespace " + t.namespace
+	}
+	return "queue " + t.queue
+}
+
 // EmitOption adjusts one emitted message.
 type EmitOption func(*emitSettings)
 

@@ -26,12 +26,13 @@ type outbox struct {
 
 func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 
-// answer queues a step's result. t is nil where no task was made.
+// answer queues a step's result, behind the sign of life that may still wait:
+// the last one is sent, however soon the handler returns after it. t is nil
+// where no task was made.
 func (o *outbox) answer(t *task, r *pluginv1.Result) {
 	o.mu.Lock()
 	if t != nil {
 		t.answered = true
-		t.beat = nil
 	}
 	o.results = append(o.results, r)
 	o.mu.Unlock()
@@ -100,6 +101,7 @@ func (o *outbox) run(send func(*pluginv1.ExecuteResponse) error) error {
 	for more := true; more; {
 		<-o.wake
 		results, beats, more = o.take(results, beats[:0])
+		// Signs of life are never later than their steps' results.
 		msg.Heartbeats = beats
 		for rest := results; failure == nil && (len(rest) > 0 || len(msg.Heartbeats) > 0); {
 			n := batchLen(rest)

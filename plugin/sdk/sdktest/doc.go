@@ -1,0 +1,101 @@
+// Package sdktest runs a plugin in the process of its tests. It speaks the real
+// protocol with it: the plugin describes itself, is configured from HCL by the
+// host's own code, passes a health check, and gets its steps on a gRPC stream
+// in memory. There is no database, no second process and nothing to set up; a
+// test takes a few milliseconds.
+//
+// # A first test
+//
+// Let main do nothing but serve, so that a test has the rest:
+//
+//	func main() { sdk.MainWith(setup) }
+//
+//	func TestCharge(t *testing.T) {
+//		h := sdktest.StartWith(t, setup, sdktest.Config(`currency = "EUR"`))
+//		receipt, err := sdktest.Call[Receipt](h, "charge", Charge{OrderID: "17"})
+//		require.NoError(t, err)
+//		require.Equal(t, "r-17", receipt.ID)
+//	}
+//
+// A plugin without configuration is started with [Start] and [sdk.New]:
+//
+//	h := sdktest.Start(t, sdk.New(sdk.Handle("charge", charge)))
+//
+// The plugin is stopped when the test ends: what still runs is cancelled and
+// waited for, and the [sdk.OnClose] functions run. Its log lines go to the
+// test's log. Any number of tests may run in parallel, each with a plugin of
+// its own.
+//
+// # Outcomes
+//
+// [Call] is for handlers that should succeed, or fail with an error: the error
+// carries the verdict, so errors.As finds a [sdk.SnoozeError] in it. [Host.Run]
+// returns all there is to know:
+//
+//	r := h.Run("charge", Charge{OrderID: "18"}).Require(sdktest.RetryAfter)
+//	require.Equal(t, 30*time.Second, r.Delay)
+//	require.Equal(t, "gateway is busy", r.Failure.Message)
+//
+// [Verdict] has the possible outcomes. [Result.Require] fails the test unless
+// it is the wanted one, and then shows the whole outcome: result, emitted
+// messages, error, the stack of a panic.
+//
+// # Emitted messages
+//
+// [Emitted] decodes what a step sends to one target; [Result.Emitted] has all
+// messages with headers and delays. To follow a workflow, run what was emitted:
+//
+//	for _, m := range r.Emitted {
+//		h.Run("", m.Body).Require(sdktest.Completed)
+//	}
+//
+// With an empty step name the message is routed as a host does, by its member
+// "step" and else to the default handler.
+//
+// # What the handler is told
+//
+// A step is delivered as the first attempt of a message that was enqueued just
+// now into namespace "test", with a timeout of 20 seconds. [Attempt], [Info] and
+// [Timeout] say otherwise.
+//
+// # Running steps
+//
+// [Host.Go] starts a step and returns at once. [Step.Heartbeat] waits for the
+// next progress that the handler reports, [Step.Cancel] ends its context for one
+// of the host's reasons, and [Step.Wait] waits for the outcome:
+//
+//	s := h.Go("import", Import{File: "big.csv"})
+//	require.Equal(t, 0.5, s.Heartbeat().Fraction)
+//	s.Cancel(sdk.ErrDraining)
+//	s.Wait().Require(sdktest.Snooze)
+//
+// [Host.Drain] does what a host does first when it stops, [Host.Stop] all of
+// it; Stop returns the errors of the OnClose functions.
+//
+// # Time
+//
+// Nothing in the exchange waits for the operating system, so a test may run in
+// a bubble of package testing/synctest, where the clock jumps whenever all
+// goroutines wait. Timeouts, sleeps, tickers and deadlines are exact there and
+// take no time:
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		h := sdktest.Start(t, sdk.New(sdk.Handle("charge", charge)))
+//		r := h.Run("charge", Charge{OrderID: "slow"}).Require(sdktest.Retry)
+//		require.Equal(t, "timeout", r.Failure.Type)
+//		require.Equal(t, 20*time.Second, r.Duration)
+//	})
+//
+// Start the plugin inside the bubble. What the handler itself talks to must be
+// in memory as well; a real socket keeps the clock from moving.
+//
+// A handler that goes on for five seconds after its context has ended fails the
+// test, since a host would give up on it too.
+//
+// # Configuration
+//
+// [Config] takes what stands in the config block, [Env] what the function env
+// sees there. [ConfigError] returns what a host prints about a block that is
+// wrong, for a comparison or a look: file, line, column and source line, also
+// for what setup complains about with [sdk.FieldError].
+package sdktest
