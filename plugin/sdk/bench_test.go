@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stephost/stephost/plugin/protocol"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/plugin/sdk"
 )
@@ -25,11 +24,7 @@ func BenchmarkStream(b *testing.B) {
 
 func benchmarkStream(b *testing.B, handler sdk.Option, input []byte) {
 	const inFlight, batch = 2000, 100
-	p := sdk.ServeInProcess(io.Discard, handler)
-	b.Cleanup(func() { require.NoError(b, p.Close()) })
-	client := protocol.NewClient(p.Conn)
-	_, err := client.Configure(b.Context(), &pluginv1.ConfigureRequest{})
-	require.NoError(b, err)
+	client := startHost(b, handler).client
 	rpc, err := client.Execute(b.Context())
 	require.NoError(b, err)
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
@@ -337,7 +338,7 @@ var _ = hidden{}.a
 
 // mistaken does what MainWith does first.
 func mistaken[C any]() {
-	sdk.ServeInProcessWith(nil, func(context.Context, C) (*sdk.Plugin, error) { return nil, nil })
+	sdk.NewServerWith(func(context.Context, C) (*sdk.Plugin, error) { return nil, nil }, hclog.NewNullLogger())
 }
 
 func TestSetupErrors(t *testing.T) {

@@ -18,8 +18,8 @@ func charge(ctx context.Context, in Charge) (Receipt, error) {
 // The smallest useful plugin.
 func Example() {
 	// func main() { sdk.Main(sdk.Handle("charge", charge)) }
-	deliverLogging(sdk.New(sdk.Handle("charge", charge)), "charge", `{"OrderID": "17"}`)
+	deliver(sdk.New(sdk.Handle("charge", charge)), "charge", `{"OrderID": "17"}`)
 	// Output:
-	// [INFO]  charging: attempt=2 message_id=17 namespace=payments step=charge order=17
-	// success: {"ID":"r-17"}
+	// [INFO]  charging: attempt=1 message_id=1 namespace=test step=charge order=17
+	// completed: {"ID":"r-17"}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/stephost/stephost/plugin/sdk"
@@ -19,8 +20,8 @@ func ExampleHandle() {
 	deliver(plugin, "add", `{"A": 1, "B": 2}`)
 	deliver(plugin, "add", `{"A": "one"}`)
 	// Output:
-	// success: 3
-	// bad_input: decode message: field "A" (offset 11): cannot read string as int (permanent)
+	// completed: 3
+	// permanent: decode message: field "A" (offset 11): cannot read string as int (bad_input)
 }
 
 func ExampleHandleRaw() {
@@ -29,7 +30,7 @@ func ExampleHandleRaw() {
 	}))
 	deliver(plugin, "upper", `{"any": "shape"}`)
 	// Output:
-	// success: {"ANY": "SHAPE"}
+	// completed: {"ANY": "SHAPE"}
 }
 
 func ExampleDefault() {
@@ -43,8 +44,8 @@ func ExampleDefault() {
 	deliver(plugin, "charge", `{}`)
 	deliver(plugin, "", `{}`) // a message that names no step
 	// Output:
-	// success: "charged"
-	// success: "validated"
+	// completed: "charged"
+	// completed: "validated"
 }
 
 func ExampleTimeout() {
@@ -58,7 +59,7 @@ func ExampleTimeout() {
 	}, sdk.Timeout(10*time.Millisecond)))
 	deliver(plugin, "slow", `{}`)
 	// Output:
-	// timeout: step timed out
+	// retry: step timed out (timeout)
 }
 
 func ExampleUse() {
@@ -69,11 +70,12 @@ func ExampleUse() {
 			return out, err
 		}
 	}
-	double := func(_ context.Context, n int) (int, error) { return 2 * n, nil }
-	deliver(sdk.New(sdk.Use(logged), sdk.Handle("double", double)), "double", `21`)
+	type number struct{ N int }
+	double := func(_ context.Context, in number) (number, error) { return number{2 * in.N}, nil }
+	deliver(sdk.New(sdk.Use(logged), sdk.Handle("double", double)), "double", `{"N": 21}`)
 	// Output:
-	// double: 21 in, 42 out
-	// success: 42
+	// double: {"N": 21} in, {"N":42} out
+	// completed: {"N":42}
 }
 
 func ExampleOnClose() {
@@ -84,7 +86,7 @@ func ExampleOnClose() {
 	)
 	deliver(plugin, "work", `{}`)
 	// Output:
-	// success: "worked"
+	// completed: "worked"
 	// flush what uses it
 	// close the database
 }
@@ -96,7 +98,7 @@ func ExamplePermanent() {
 	}))
 	deliver(plugin, "charge", `{}`)
 	// Output:
-	// error: charge: card is blocked (permanent)
+	// permanent: charge: card is blocked (error)
 }
 
 func ExampleRetryAfter() {
@@ -105,7 +107,7 @@ func ExampleRetryAfter() {
 	}))
 	deliver(plugin, "charge", `{}`)
 	// Output:
-	// error: gateway asks for patience (retry after 30000 ms)
+	// retry after 30s: gateway asks for patience (error)
 }
 
 func ExampleSnooze() {
@@ -114,7 +116,7 @@ func ExampleSnooze() {
 	}))
 	deliver(plugin, "ship", `{}`)
 	// Output:
-	// snoozed for 60000 ms
+	// snooze for 1m0s
 }
 
 func ExampleEmit() {
@@ -133,21 +135,21 @@ func ExampleEmit() {
 	}))
 	deliver(plugin, "charge", `{"step": "charge", "id": "17"}`)
 	// Output:
-	// success: "charged"
-	// emitted to shipping: {"step":"ship","id":"17"}
-	// emitted to reminders: {"step":"charge","id":"17"} with headers {"trace":"t-1"} in 3600000 ms
+	// completed: "charged"
+	// emitted to namespace shipping: {"step":"ship","id":"17"}
+	// emitted to queue reminders: {"step":"charge","id":"17"} with headers {"trace":"t-1"} in 1h0m0s
 }
 
 func ExampleStepInfo() {
 	plugin := sdk.New(sdk.Handle("charge", func(ctx context.Context, _ struct{}) (string, error) {
 		info := sdk.StepInfo(ctx)
-		fmt.Printf("%s %s, attempt %d\n", info.Namespace, info.Step, info.Attempt)
-		return "charged once with key " + info.IdempotencyKey, nil
+		fmt.Printf("%s %s, attempt %d, for %s\n", info.Namespace, info.Step, info.Attempt, info.CorrelationID)
+		return "message " + info.Queue + "/" + strconv.FormatInt(info.MessageID, 10), nil
 	}))
-	deliver(plugin, "charge", `{}`)
+	deliver(plugin, "charge", `{"correlation_id": "order-17"}`)
 	// Output:
-	// payments charge, attempt 2
-	// success: "charged once with key payments_queue/17"
+	// test charge, attempt 1, for order-17
+	// completed: "message test_queue/1"
 }
 
 func ExampleLogger() {
@@ -155,10 +157,10 @@ func ExampleLogger() {
 		sdk.Logger(ctx).Warn("gateway is slow", "seconds", 3)
 		return nil, nil
 	}))
-	deliverLogging(plugin, "charge", `{}`)
+	deliver(plugin, "charge", `{}`)
 	// Output:
-	// [WARN]  gateway is slow: attempt=2 message_id=17 namespace=payments step=charge seconds=3
-	// success: null
+	// [WARN]  gateway is slow: attempt=1 message_id=1 namespace=test step=charge seconds=3
+	// completed: null
 }
 
 func ExampleSlog() {
@@ -166,25 +168,26 @@ func ExampleSlog() {
 		sdk.Slog(ctx).WithGroup("gateway").WarnContext(ctx, "slow", "seconds", 3)
 		return nil, nil
 	}))
-	deliverLogging(plugin, "charge", `{}`)
+	deliver(plugin, "charge", `{}`)
 	// Output:
-	// [WARN]  slow: attempt=2 message_id=17 namespace=payments step=charge gateway.seconds=3
-	// success: null
+	// [WARN]  slow: attempt=1 message_id=1 namespace=test step=charge gateway.seconds=3
+	// completed: null
 }
 
 func ExampleHeartbeat() {
-	plugin := sdk.New(sdk.Handle("import", func(ctx context.Context, rows []string) (int, error) {
-		for i := range rows {
-			progress := sdk.Progress{Fraction: float64(i) / float64(len(rows)), Message: "importing"}
+	type upload struct{ Rows []string }
+	plugin := sdk.New(sdk.Handle("import", func(ctx context.Context, in upload) (int, error) {
+		for i, row := range in.Rows {
+			progress := sdk.Progress{Fraction: float64(i) / float64(len(in.Rows)), Message: "row " + row}
 			if err := sdk.Heartbeat(ctx, progress); err != nil {
 				return i, err // cancelled: stop here
 			}
 		}
-		return len(rows), nil
+		return len(in.Rows), nil
 	}))
-	deliver(plugin, "import", `["a", "b"]`)
+	deliver(plugin, "import", `{"Rows": ["a", "b"]}`)
 	// Output:
-	// success: 2
+	// completed: 2
 }
 
 // Config is a plugin's config block:
@@ -222,19 +225,64 @@ func setup(_ context.Context, cfg Config) (*sdk.Plugin, error) {
 
 func ExampleMainWith() {
 	// func main() { sdk.MainWith(setup) }
-	configure(setup, `{"endpoint": "https://gateway.example", "api_key": "s3cr3t", "region": {"eu": {"currency": "EUR"}}}`,
-		"show", `{}`)
-	configure(setup, `{"timeout": "soon", "api_key": "s3cr3t"}`, "show", `{}`)
+	configure(setup, `
+endpoint = "https://gateway.example"
+api_key  = "s3cr3t"
+region "eu" {
+  currency = "EUR"
+}`, "show", `{}`)
 	// Output:
-	// success: {"Endpoint":"https://gateway.example","Timeout":5000000000,"APIKey":"(redacted)","Regions":{"eu":{"Currency":"EUR"}}}
-	// endpoint: endpoint is required
-	// timeout: must be a duration like "30s" or "1m30s", not "soon"
+	// completed: {"Endpoint":"https://gateway.example","Timeout":5000000000,"APIKey":"(redacted)","Regions":{"eu":{"Currency":"EUR"}}}
+}
+
+// What does not fit the types never reaches setup. The host shows all of it at
+// once.
+func ExampleMainWith_wrong() {
+	refuse(setup, `
+timeout = "soon"
+api_key = "s3cr3t"
+region "eu" {
+  currncy = "EUR"
+}`)
+	// Output:
+	// Error: Missing required argument
+	//   on config.hcl:1,1
+	//    1 | config {
+	//      | ^^^^^^
+	//   The plugin needs a value for "endpoint".
+	//
+	// Error: Invalid value for "timeout"
+	//   on config.hcl:2,11
+	//    2 | timeout = "soon"
+	//      |           ^^^^^^
+	//   Use a duration: a number and a unit, such as "500ms", "30s", "5m" or "1h30m".
+	//
+	// Error: Missing required argument
+	//   on config.hcl:4,1
+	//    4 | region "eu" {
+	//      | ^^^^^^^^^^^
+	//   The plugin needs a value for "currency".
+	//
+	// Error: Unsupported argument
+	//   on config.hcl:5,3
+	//    5 |   currncy = "EUR"
+	//      |   ^^^^^^^
+	//   An argument named "currncy" is not expected here. Did you mean "currency"?
 }
 
 func ExampleFieldError() {
-	configure(setup, `{"endpoint": "x", "api_key": "k", "region": {"eu": {"currency": "EURO"}}}`, "show", `{}`)
+	refuse(setup, `
+endpoint = "https://gateway.example"
+api_key  = "s3cr3t"
+region "eu" {
+  currency = "EURO"
+}`)
 	// Output:
-	// region["eu"].currency: must have three letters
+	// Error: Plugin rejects a value
+	//   on config.hcl:5,14
+	//    5 |   currency = "EURO"
+	//      |              ^^^^^^
+	//   must have three letters
 }
 
 func ExampleSecret() {

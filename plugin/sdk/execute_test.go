@@ -298,7 +298,7 @@ func TestBigOutputs(t *testing.T) {
 		h := startHost(t, sdk.HandleRaw("big", func(context.Context, []byte) ([]byte, error) {
 			return []byte(`"` + strings.Repeat("x", 2000) + `"`), nil
 		}))
-		h.plugin.LimitResults(1000)
+		h.server.LimitResults(1000)
 		f := h.callStep("big", "1").GetFailure()
 		require.Equal(t, protocol.FailureBadOutput, f.GetType())
 		require.Contains(t, f.GetMessage(), "2002 bytes")

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -17,6 +18,7 @@ import (
 	"github.com/stephost/stephost/plugin/protocol"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/plugin/sdk"
+	"github.com/stephost/stephost/plugin/sdk/internal/inproc"
 )
 
 // asPlugin makes the test binary a plugin.
@@ -32,10 +34,11 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for something that must come.
 const patience = 30 * time.Second
 
-// host is a stand-in for stephost: it talks to a plugin over real gRPC.
+// host talks to a plugin message by message, for what package sdktest leaves
+// to a well-behaved host.
 type host struct {
 	t      testing.TB
-	plugin *sdk.InProcess
+	server *sdk.Server
 	client *protocol.Client
 	logs   *lockedBuffer
 }
@@ -43,8 +46,7 @@ type host struct {
 // startHost serves and configures a plugin without config.
 func startHost(t testing.TB, opts ...sdk.Option) *host {
 	t.Helper()
-	logs := &lockedBuffer{}
-	h := attach(t, sdk.ServeInProcess(logs, opts...), logs)
+	h := attach(t, func(logger hclog.Logger) *sdk.Server { return sdk.NewServer(sdk.New(opts...), logger) })
 	resp := h.configure(nil)
 	require.Empty(t, resp.GetDiagnostics())
 	return h
@@ -53,15 +55,17 @@ func startHost(t testing.TB, opts ...sdk.Option) *host {
 // startHostWith serves a plugin that still wants its config.
 func startHostWith[C any](t testing.TB, setup func(context.Context, C) (*sdk.Plugin, error)) *host {
 	t.Helper()
-	logs := &lockedBuffer{}
-	return attach(t, sdk.ServeInProcessWith(logs, setup), logs)
+	return attach(t, func(logger hclog.Logger) *sdk.Server { return sdk.NewServerWith(setup, logger) })
 }
 
-func attach(t testing.TB, p *sdk.InProcess, logs *lockedBuffer) *host {
+func attach(t testing.TB, serve func(hclog.Logger) *sdk.Server) *host {
 	t.Helper()
-	h := &host{t: t, plugin: p, client: protocol.NewClient(p.Conn), logs: logs}
-	t.Cleanup(func() { require.NoError(t, p.Close()) })
-	return h
+	logs := &lockedBuffer{}
+	server := serve(hclog.New(&hclog.LoggerOptions{Output: logs, JSONFormat: true, Level: hclog.Info}))
+	conn, err := inproc.Serve(server.Register)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, errors.Join(conn.Close(), server.Close())) })
+	return &host{t: t, server: server, client: conn.Client, logs: logs}
 }
 
 func (h *host) ctx() context.Context {

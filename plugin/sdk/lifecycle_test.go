@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/stephost/stephost/plugin/protocol"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/plugin/sdk"
+	"github.com/stephost/stephost/plugin/sdk/sdktest"
 )
 
 // brokenError has methods that panic on a nil pointer.
@@ -269,7 +269,7 @@ func TestEmitRefuses(t *testing.T) {
 		},
 	} {
 		h := startHost(t, sdk.HandleRaw("s", func(ctx context.Context, _ []byte) ([]byte, error) { return nil, emit(ctx) }))
-		h.plugin.LimitResults(1000)
+		h.server.LimitResults(1000)
 		require.Contains(t, h.callStep("s", "{}").GetFailure().GetMessage(), want)
 	}
 }
@@ -335,17 +335,15 @@ func TestClosersRunInReverseWhateverTheyDo(t *testing.T) {
 
 	var order []string
 	var lifetime context.Context
-	p := sdk.ServeInProcessWith(io.Discard, func(ctx context.Context, _ struct{}) (*sdk.Plugin, error) {
+	h := sdktest.StartWith(t, func(ctx context.Context, _ struct{}) (*sdk.Plugin, error) {
 		lifetime = ctx
 		return sdk.New(sdk.HandleRaw("s", noop),
 			sdk.OnClose(func() error { order = append(order, fmt.Sprint("first ", ctx.Err())); return errors.New("disk full") }),
 			sdk.OnClose(func() error { panic("half closed") }),
 			sdk.OnClose(func() error { order = append(order, "last"); return nil })), nil
 	})
-	h := &host{t: t, plugin: p, client: protocol.NewClient(p.Conn)}
-	require.Empty(t, h.configure(nil).GetDiagnostics())
 	require.NoError(t, lifetime.Err(), "the setup function's context ended with it")
-	err := p.Close()
+	err := h.Stop()
 	require.ErrorContains(t, err, "disk full")
 	require.ErrorContains(t, err, "panic: half closed")
 	require.Equal(t, []string{"last", "first context canceled"}, order)

@@ -49,12 +49,12 @@ func readBlock(plugin string, s settings) *block {
 		{Type: "config"}, {Type: "plugin", LabelNames: []string{"name"}},
 	}})
 	b.syntax = append(b.syntax, more...)
-	for _, found := range content.Blocks {
+	if len(content.Blocks) > 0 { // none where the snippet is not HCL
+		found := content.Blocks[0]
 		b.Header, b.Around = found.DefRange, found.DefRange
 		if found.Type == "config" {
 			b.Body = found.Body
 		}
-		break
 	}
 	return b
 }
