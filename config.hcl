@@ -12,6 +12,8 @@ host {
   }
 
   shutdown {
+    # At any time, a handler that ignores its cancellation for kill_timeout costs its process;
+    # the process's other handlers get drain_timeout to finish.
     drain_timeout = "20s"         # let handlers finish
     kill_timeout  = "5s"          # after that, cancel and stop; together below Kubernetes' 30 s
   }

@@ -158,7 +158,7 @@ func pluginStatus(p *supervisor.Plugin) admin.Plugin {
 		Name: s.Name, Version: s.Version,
 		State: string(s.State), Reason: s.Reason, Since: s.Since,
 		Ready: s.Ready(), NextAttempt: s.NextAttempt,
-		Restarts: s.Restarts, Crashes: s.Crashes, FailedStarts: s.FailedStarts,
+		Restarts: s.Restarts, Crashes: s.Crashes, FailedStarts: s.FailedStarts, Hangs: s.Hangs,
 		TimeToReady: admin.Seconds(s.TimeToReady),
 		Breaker: admin.Breaker{
 			Crashes: s.Breaker.Crashes, MaxCrashes: s.Breaker.MaxCrashes,

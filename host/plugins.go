@@ -94,7 +94,11 @@ func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) super
 			BackoffInitial: p.Restart.BackoffInitial, BackoffMax: p.Restart.BackoffMax,
 			MaxCrashes: p.Restart.MaxCrashes, Window: p.Restart.Window,
 		},
-		Timeouts:  supervisor.Timeouts{Stop: cfg.Host.Shutdown.KillTimeout},
+		Timeouts: supervisor.Timeouts{
+			Stop: cfg.Host.Shutdown.KillTimeout,
+			// Zero would mean the default.
+			Retire: max(cfg.Host.Shutdown.DrainTimeout, 1),
+		},
 		LogLevel:  cfg.Host.LogLevel,
 		Configure: binder.configure,
 		Diagnose:  binder.diagnose,

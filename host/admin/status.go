@@ -116,10 +116,13 @@ type Plugin struct {
 	Ready int `json:"ready_instances"`
 	// NextAttempt is when the next start is tried; absent when none is due.
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
-	// Restarts, Crashes and FailedStarts are of all instances together.
+	// Restarts, Crashes and FailedStarts are of all instances together; Hangs
+	// counts processes that were replaced because a handler ignored its
+	// cancellation.
 	Restarts     uint64 `json:"restarts"`
 	Crashes      uint64 `json:"crashes"`
 	FailedStarts uint64 `json:"failed_starts"`
+	Hangs        uint64 `json:"hangs"`
 	// TimeToReady is how long the latest start took that succeeded; 0 until one
 	// has.
 	TimeToReady Seconds    `json:"time_to_ready_seconds"`

@@ -46,7 +46,8 @@ type Admin struct {
 	Token  Secret // required beyond loopback
 }
 
-// Shutdown bounds the drain.
+// Shutdown bounds the drain, and the end of a process with a handler that
+// hangs.
 type Shutdown struct {
 	DrainTimeout time.Duration // for handlers to finish
 	KillTimeout  time.Duration // after cancellation, before the kill

@@ -16,6 +16,8 @@ type instant struct{ state processor.ExecutorState }
 
 func (x instant) State() processor.ExecutorState { return x.state }
 
+func (instant) Abandon([]uint64, error) {}
+
 func (instant) Cancel([]uint64, pluginv1.CancelReason) {}
 
 func (instant) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {

@@ -198,11 +198,16 @@ type blame interface{ Alone() bool }
 // lost gives a message back whose plugin ended under it. The delivery counts
 // towards max_deliveries and the crash is remembered. A message that was alone
 // with the plugin has crashed it: that is counted on its own, up to
-// max_crashes.
+// max_crashes. A step that was lost through no doing of its own spends nothing.
 func (d decider) lost(e *entry, cause error, now time.Time) {
 	entry := queues.ErrorEntry{
 		At: e.databaseTime(now), Attempt: e.attempt(),
 		Type: "plugin_lost", Message: cause.Error(),
+	}
+	var other bystander
+	if errors.As(cause, &other) && other.Bystander() {
+		d.release(e, cause.Error())
+		return
 	}
 	e.outcome = OutcomeReleased
 	e.errText = cause.Error()

@@ -164,6 +164,25 @@ func TestDecideLostDeliveryCountsTowardsMaxDeliveries(t *testing.T) {
 	require.EqualValues(t, 1, 7-record.Accounted-1)
 }
 
+// elsewhere is a loss that is another step's doing.
+type elsewhere struct{}
+
+func (elsewhere) Error() string   { return "another handler hung" }
+func (elsewhere) Bystander() bool { return true }
+
+func TestDecideBystandersSpendNothing(t *testing.T) {
+	t.Parallel()
+	d := testDecider()
+	e := testEntry()
+	before := e.record
+	d.lost(e, fmt.Errorf("lost: %w", elsewhere{}), e.claimCall)
+	record := e.action.(queues.Release).Record
+	require.Equal(t, before.Failures, record.Failures)
+	require.Equal(t, before.Crashes, record.Crashes)
+	require.Equal(t, e.lease.Epoch+1, record.Accounted, "the delivery and its give-back are accounted for")
+	require.Len(t, record.Errors, len(before.Errors))
+}
+
 type lone bool
 
 func (lone) Error() string { return "signal: segmentation fault" }

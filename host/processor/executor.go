@@ -22,6 +22,14 @@ type Executor interface {
 	// Cancel asks the plugin to stop the steps with these ids. Unknown ids are
 	// ignored. Each step still comes back through its sink.
 	Cancel(ids []uint64, reason pluginv1.CancelReason)
+
+	// Abandon says that the host has given up on these steps, which do not stop
+	// although they have been cancelled; cause names the handler. The executor
+	// ends what runs them and spares the other steps as well as it can; those that
+	// it cannot spare are lost with a cause that is a bystander's. Unknown ids are
+	// ignored. The abandoned steps come back through their sink, too, and are
+	// ignored there.
+	Abandon(ids []uint64, cause error)
 }
 
 // ExecutorState is a snapshot.

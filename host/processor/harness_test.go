@@ -36,10 +36,12 @@ type scripted struct {
 	changed chan struct{}
 	running map[uint64]context.CancelCauseFunc
 	work    sync.WaitGroup
+
+	abandoned chan abandoned
 }
 
 func newScripted(handle func(context.Context, *pluginv1.Step) *pluginv1.Result) *scripted {
-	return &scripted{handle: handle, ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}}
+	return &scripted{handle: handle, ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}, abandoned: make(chan abandoned, 100)}
 }
 
 func (x *scripted) State() processor.ExecutorState {
@@ -89,6 +91,18 @@ func (x *scripted) Cancel(ids []uint64, reason pluginv1.CancelReason) {
 			cancel(fmt.Errorf("%v", reason))
 		}
 	}
+}
+
+func (x *scripted) Abandon(ids []uint64, cause error) {
+	for _, id := range ids {
+		x.abandoned <- abandoned{id: id, cause: cause}
+	}
+}
+
+// abandoned is a step that the processor has given up on.
+type abandoned struct {
+	id    uint64
+	cause error
 }
 
 func succeed(context.Context, *pluginv1.Step) *pluginv1.Result { return succeeded(`{"ok": true}`) }

@@ -153,6 +153,7 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 // not.
 func (l *lane) enforceTimeouts() {
 	late := make(cancellations)
+	var hung []abandonment
 	l.finish(func() (abandoned []*entry) {
 		if l.running == 0 {
 			return nil
@@ -171,26 +172,13 @@ func (l *lane) enforceTimeouts() {
 			}
 			if now.Sub(e.cancelledAt) >= l.opts.KillTimeout {
 				abandoned = append(abandoned, e)
-				l.abandon(e, now)
+				hung = append(hung, l.abandon(e, now))
 			}
 		}
 		return abandoned
 	})
 	late.send(pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
-}
-
-// abandon decides about a handler that ignores its cancellation; l.mu is held.
-func (l *lane) abandon(e *entry, now time.Time) {
-	l.metrics.abandoned.Inc()
-	l.log.Error("a handler ignores its cancelled context; the host stops waiting for it",
-		"step", e.stepName(), "message_id", e.lease.ID, "reason", e.cancelled.String())
-	if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_TIMEOUT {
-		e.duration = now.Sub(e.deadline) + l.ns.Timeout
-		l.decide.fail(e, failure{
-			kind: "timeout", after: -1,
-			message: "the step ran longer than its timeout of " + l.ns.Timeout.String() + " and its handler ignored the cancellation",
-		}, now)
-		return
+	for _, h := range hung {
+		h.exec.Abandon([]uint64{h.id}, h.hung)
 	}
-	l.decide.release(e, "the handler ignored its cancellation")
 }

@@ -297,6 +297,13 @@ func TestTimeoutOfAHandlerThatIgnoresIt(t *testing.T) {
 	got := b.settled(1)
 	require.Equal(t, processor.OutcomeDeadLettered, got[0].Outcome)
 	require.Contains(t, got[0].Err, "ignored the cancellation")
+	abandoned := <-b.exec.abandoned
+	var hung *processor.HungHandlerError
+	require.ErrorAs(t, abandoned.cause, &hung)
+	require.Equal(t, "work", hung.Step)
+	require.EqualValues(t, 1, hung.MessageID)
+	require.GreaterOrEqual(t, hung.Ignored, 50*time.Millisecond)
+	require.Contains(t, hung.Error(), `handler "work" has ignored its cancellation (timeout) for `)
 	close(release) // the late success must not count
 	b.exec.work.Wait()
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results`))

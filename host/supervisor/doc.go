@@ -14,6 +14,13 @@
 // plugin: it is not ready while tripped, so that its messages stay queued, and
 // after the window one instance probes whether a start works again.
 //
+// A handler that ignores its cancellation costs its process ([Plugin.Abandon]):
+// the process is withdrawn, another one takes its place at once, and it is
+// killed when its other steps have come back or have had their time. To the
+// breaker that is a crash, to the other steps it is nobody's fault.
+//
+// Each change of a plugin's state is logged once, with its reason.
+//
 // # One process
 //
 // The host starts every process through a shim (package shim), so that none

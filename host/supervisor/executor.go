@@ -64,12 +64,7 @@ func shares(procs []*process, steps int) []share {
 // Cancel implements processor.Executor.
 func (p *Plugin) Cancel(ids []uint64, reason pluginv1.CancelReason) {
 	p.mu.Lock()
-	var procs []*process
-	for _, i := range p.instances {
-		if i.proc != nil {
-			procs = append(procs, i.proc)
-		}
-	}
+	procs := p.processes()
 	p.mu.Unlock()
 	for _, proc := range procs {
 		proc.cancel(ids, reason)

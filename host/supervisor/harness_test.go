@@ -41,8 +41,14 @@ func spec(t testing.TB, mode string) supervisor.Spec {
 func deps(t testing.TB, log *logBuffer) supervisor.Deps {
 	return supervisor.Deps{
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: log, JSONFormat: true}),
-		Shim:   []string{testBinary(t), shim.Command},
+		Shim:   shimCommand(t),
 	}
+}
+
+// shimCommand is this test binary. Under the race detector it, and the test
+// plugin, would take a second to end.
+func shimCommand(t testing.TB) []string {
+	return []string{"/usr/bin/env", "GORACE=atexit_sleep_ms=0", testBinary(t), shim.Command}
 }
 
 func start(t testing.TB, s supervisor.Spec) *bench {

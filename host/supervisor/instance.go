@@ -55,6 +55,8 @@ func (i *instance) run() {
 			planned := i.crashed(crash)
 			proc.buryCrashed(crash)
 			i.report(crash, planned)
+		case <-proc.retired:
+			i.replace(proc)
 		case <-p.stops:
 			i.withdraw(proc)
 			proc.stop(p.stopping)

@@ -41,7 +41,7 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")
 		known := strings.HasPrefix(name, "PLUGIN_") || name == "STEPHOST_PLUGIN" || name == modeVariable ||
-			name == "PATH" || name == "HOME" || name == "TMPDIR" || name == "REGION"
+			name == "PATH" || name == "HOME" || name == "TMPDIR" || name == "REGION" || name == "GORACE"
 		require.True(t, known, "the plugin sees %s", entry)
 	}
 	require.Contains(t, env, "REGION=eu")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,7 +49,11 @@ type Plugin struct {
 	reason    string
 	since     time.Time
 
+	// retired are the processes that have been replaced and have not ended.
+	retired map[*process]struct{}
+
 	crashes      uint64
+	hangs        uint64
 	failedStarts uint64
 	timeToReady  time.Duration
 }
@@ -68,6 +74,7 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 		breaker: breaker{policy: spec.Restart},
 		changed: make(chan struct{}),
 		state:   StateStopped,
+		retired: make(map[*process]struct{}),
 	}
 	p.journal = newJournal(p.log)
 	p.starts, p.endStarts = context.WithCancel(context.Background())
@@ -143,12 +150,7 @@ func (p *Plugin) inVain() error {
 func (p *Plugin) Drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.draining = true
-	var procs []*process
-	for _, i := range p.instances {
-		if i.proc != nil {
-			procs = append(procs, i.proc)
-		}
-	}
+	procs := p.processes()
 	p.publish()
 	p.mu.Unlock()
 	p.endStarts()
@@ -182,10 +184,23 @@ func (p *Plugin) Reset() error {
 	return nil
 }
 
+// processes are all that may have steps; p.mu is held.
+func (p *Plugin) processes() []*process {
+	procs := slices.Collect(maps.Keys(p.retired))
+	for _, i := range p.instances {
+		if i.proc != nil {
+			procs = append(procs, i.proc)
+		}
+	}
+	return procs
+}
+
 func (p *Plugin) inFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	n := 0
-	for _, i := range p.Status().Instances {
-		n += i.InFlight
+	for _, proc := range p.processes() {
+		n += int(proc.inFlight.Load())
 	}
 	return n
 }

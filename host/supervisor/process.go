@@ -58,6 +58,13 @@ type process struct {
 	// cause is valid then, and nil where it ended by itself.
 	failed chan struct{}
 	cause  error
+
+	retireOnce sync.Once
+	// retired is closed when the process is to be replaced; hang is valid then.
+	retired chan struct{}
+	hang    *HangError
+	// relieved has room for one signal: answers have come after the half-close.
+	relieved chan struct{}
 }
 
 // counters are a plugin's, over all its processes.
@@ -85,8 +92,9 @@ func startProcess(ctx context.Context, spec *Spec, deps *Deps, instance int, log
 func newProcess(spec *Spec, instance int, log hclog.Logger, counts *counters) *process {
 	p := &process{
 		spec: spec, instance: instance, counters: counts,
-		log:    log.With("instance", instance),
-		failed: make(chan struct{}),
+		log:     log.With("instance", instance),
+		failed:  make(chan struct{}),
+		retired: make(chan struct{}), relieved: make(chan struct{}, 1),
 		buried: make(chan struct{}),
 	}
 	p.life, p.finish = context.WithCancel(context.Background())
@@ -415,7 +423,7 @@ func (p *process) buryWith(cause func(lost int) error) {
 	lost := 0
 	left := make([]stranded, 0, len(streams))
 	for _, s := range streams {
-		left = append(left, s.abandon())
+		left = append(left, s.forsake())
 		lost += left[len(left)-1].count
 	}
 	why := cause(lost)

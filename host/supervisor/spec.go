@@ -78,6 +78,9 @@ type Timeouts struct {
 	Health         time.Duration
 	// Send is for one batch to be taken by the process; default 30 s.
 	Send time.Duration
+	// Retire is for the other steps of a process that is replaced because one of
+	// its handlers hangs; what has not finished then is lost. Default 20 s.
+	Retire time.Duration
 	// Stop is for the process to end when it is asked to; then its group is
 	// killed. Default 5 s.
 	Stop time.Duration
@@ -140,6 +143,7 @@ func (s *Spec) complete() error {
 	orDefault(&s.Timeouts.HealthInterval, 5*time.Second)
 	orDefault(&s.Timeouts.Health, 10*time.Second)
 	orDefault(&s.Timeouts.Send, 30*time.Second)
+	orDefault(&s.Timeouts.Retire, 20*time.Second)
 	orDefault(&s.Timeouts.Stop, 5*time.Second)
 	return nil
 }

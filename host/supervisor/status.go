@@ -16,8 +16,9 @@ type Status struct {
 	// NextAttempt is when the next start is due; zero where none is.
 	NextAttempt time.Time
 	// Restarts, Crashes and FailedStarts count since Start, all instances
-	// together.
-	Restarts, Crashes, FailedStarts uint64
+	// together; Hangs counts processes that were replaced because a handler
+	// ignored its cancellation.
+	Restarts, Crashes, FailedStarts, Hangs uint64
 	// TimeToReady is how long the latest start took that succeeded; 0 until
 	// one has.
 	TimeToReady time.Duration
@@ -42,7 +43,7 @@ func (s Status) Ready() int {
 
 // BreakerStatus is how far a plugin is from tripping.
 type BreakerStatus struct {
-	// Crashes are the crashes and failed starts within the last Window.
+	// Crashes are the crashes, hangs and failed starts within the last Window.
 	// MaxCrashes of them trip the plugin.
 	Crashes    int
 	MaxCrashes int
@@ -78,7 +79,7 @@ func (p *Plugin) Status() Status {
 	s := Status{
 		Name: p.spec.Name, Version: p.described.GetVersion(),
 		State: p.state, Reason: p.reason, Since: p.since,
-		Crashes: p.crashes, FailedStarts: p.failedStarts, TimeToReady: p.timeToReady,
+		Crashes: p.crashes, FailedStarts: p.failedStarts, Hangs: p.hangs, TimeToReady: p.timeToReady,
 		Breaker:      p.breaker.status(p.deps.Clock.Now()),
 		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.dropped.Load(),
 	}

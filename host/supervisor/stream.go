@@ -32,6 +32,10 @@ type stream struct {
 	queue   []*pluginv1.Step
 	head    int
 	cancels []*pluginv1.Cancellation
+	// given has the steps that the host has given up on; relieved hears of
+	// answers while the host has ended its side.
+	given    map[uint64]struct{}
+	relieved chan<- struct{}
 	// closing: the host has ended its side. closed: nothing comes back.
 	closing bool
 	closed  bool
@@ -60,7 +64,7 @@ func (p *process) openStream() (*stream, error) {
 	s := &stream{
 		rpc: rpc, cancel: cancel, sendTimeout: p.spec.Timeouts.Send,
 		inFlight: &p.inFlight, stray: &p.counters.stray,
-		sinks: make(map[uint64]processor.Sink),
+		sinks: make(map[uint64]processor.Sink), relieved: p.relieved,
 		wake:  make(chan struct{}, 1),
 		sent:  make(chan struct{}),
 		ended: make(chan struct{}),
@@ -177,8 +181,8 @@ type stranded struct {
 	count int
 }
 
-// abandon closes a joined stream and takes all that is left of it.
-func (s *stream) abandon() stranded {
+// forsake closes a joined stream and takes all that is left of it.
+func (s *stream) forsake() stranded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
