@@ -210,10 +210,8 @@ func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step 
 		return nil
 	}
 	e.state, e.exec = running, exec.Executor
-	if l.ns.Timeout > 0 {
-		e.deadline = now.Add(l.ns.Timeout)
-	}
-	return &pluginv1.Step{
+	l.startClock(e)
+	e.sent = &pluginv1.Step{
 		Id:             e.id,
 		Namespace:      l.ns.Name,
 		Step:           e.step,
@@ -227,6 +225,14 @@ func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step 
 		TaskUuid:       e.fields.taskUUID,
 		StepUuid:       e.fields.stepUUID,
 		CorrelationId:  e.fields.correlationID,
+	}
+	return e.sent
+}
+
+// startClock gives an entry that is being dispatched its timeout; l.mu is held.
+func (l *lane) startClock(e *entry) {
+	if l.ns.Timeout > 0 {
+		e.deadline = l.opts.Now().Add(l.ns.Timeout)
 	}
 }
 

@@ -26,8 +26,9 @@ type entry struct {
 	leaseStart time.Time
 	state      entryState
 	// exec is what the step was dispatched to. Its cancellation goes there: the
-	// registry may name another by then.
+	// registry may name another by then. sent is kept while it has no outcome.
 	exec Executor
+	sent *pluginv1.Step
 
 	claimedAt time.Time // database's clock
 	claimCall time.Time // host's clock

@@ -29,7 +29,8 @@ const patience = 30 * time.Second
 // scripted is a plugin without a process: it lets a test hold steps, answer
 // them when it likes, and be not ready.
 type scripted struct {
-	handle func(ctx context.Context, s *pluginv1.Step) *pluginv1.Result
+	handle  func(ctx context.Context, s *pluginv1.Step) *pluginv1.Result
+	handler string // the name of the default one
 
 	mu      sync.Mutex
 	ready   bool
@@ -41,15 +42,15 @@ type scripted struct {
 }
 
 func newScripted(handle func(context.Context, *pluginv1.Step) *pluginv1.Result) *scripted {
-	return &scripted{handle: handle, ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}, abandoned: make(chan abandoned, 100)}
+	return &scripted{handle: handle, handler: "work", ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}, abandoned: make(chan abandoned, 100)}
 }
 
 func (x *scripted) State() processor.ExecutorState {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return processor.ExecutorState{
-		Ready: x.ready, Changed: x.changed, Default: "work", Reason: "the test says so",
-		Steps: map[string]struct{}{"work": {}},
+		Ready: x.ready, Changed: x.changed, Default: x.handler, Reason: "the test says so",
+		Steps: map[string]struct{}{x.handler: {}},
 	}
 }
 

@@ -30,12 +30,13 @@ func (l *lane) finish(decided func() []*entry) {
 
 // enqueue hands an entry that has its outcome to the settler; l.mu is held.
 func (l *lane) enqueue(e *entry) {
-	e.state = settling
+	e.state, e.sent = settling, nil
 	l.pending = append(l.pending, e)
 }
 
 // Results implements Sink.
 func (l *lane) Results(results []*pluginv1.Result) {
+	again := redirection{lane: l}
 	l.finish(func() []*entry {
 		now := l.opts.Now()
 		done := make([]*entry, 0, len(results))
@@ -45,6 +46,9 @@ func (l *lane) Results(results []*pluginv1.Result) {
 				l.metrics.stray.Inc()
 				continue
 			}
+			if res.GetNotAccepted() != nil && again.take(e) {
+				continue
+			}
 			l.decide.result(e, res, now)
 			// A second result for the same id in this batch must not count.
 			e.state = settling
@@ -52,6 +56,7 @@ func (l *lane) Results(results []*pluginv1.Result) {
 		}
 		return done
 	})
+	again.dispatch()
 }
 
 // Heartbeats implements Sink. A lease is extended for as long as its step is
@@ -72,25 +77,36 @@ func (l *lane) Heartbeats(beats []*pluginv1.Heartbeat) {
 
 // Returned implements Sink: the steps never reached a handler.
 func (l *lane) Returned(ids []uint64) {
+	again := redirection{lane: l}
 	l.finish(func() []*entry {
-		return l.each(ids, func(e *entry) { l.decide.release(e, "the plugin was not ready") })
+		return l.each(ids, func(e *entry) bool {
+			if again.take(e) {
+				return false
+			}
+			l.decide.release(e, "the plugin was not ready")
+			return true
+		})
 	})
+	again.dispatch()
 }
 
 // Lost implements Sink: the plugin ended under the steps.
 func (l *lane) Lost(ids []uint64, cause error) {
 	l.finish(func() []*entry {
 		now := l.opts.Now()
-		return l.each(ids, func(e *entry) { l.decide.lost(e, cause, now) })
+		return l.each(ids, func(e *entry) bool {
+			l.decide.lost(e, cause, now)
+			return true
+		})
 	})
 }
 
-// each decides the running entries among ids; l.mu is held.
-func (l *lane) each(ids []uint64, decide func(*entry)) []*entry {
+// each decides the running entries among ids and returns those that have an
+// outcome; l.mu is held.
+func (l *lane) each(ids []uint64, decide func(*entry) bool) []*entry {
 	done := make([]*entry, 0, len(ids))
 	for _, id := range ids {
-		if e, ok := l.entries[id]; ok && e.state == running {
-			decide(e)
+		if e, ok := l.entries[id]; ok && e.state == running && decide(e) {
 			e.state = settling
 			done = append(done, e)
 		}
