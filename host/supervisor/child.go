@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stephost/stephost/host/supervisor/cgroup"
 	"github.com/stephost/stephost/host/supervisor/shim"
 )
 
@@ -27,6 +28,7 @@ type child struct {
 	leash  *os.File
 	stdout *os.File
 	stderr *os.File
+	leaf   *cgroup.Leaf // or nil
 
 	letGo sync.Once
 	end   sync.Once
@@ -35,8 +37,20 @@ type child struct {
 	exit   shim.Exit
 }
 
-// startChild executes a program through the shim. env is all that it gets.
-func startChild(shimCommand []string, prog program, args, env []string, timeout time.Duration) (*child, error) {
+// launch is all that a process is started with.
+type launch struct {
+	shim []string
+	prog program
+	// args begin with the zeroth; env is all that the process gets.
+	args, env []string
+	setup     shim.Setup
+	leaf      *cgroup.Leaf // or nil
+	timeout   time.Duration
+}
+
+// startChild executes a program through the shim. The leaf belongs to the child
+// when there is no error.
+func startChild(l launch) (*child, error) {
 	var pipes pipes
 	defer pipes.closeTheirs()
 	outR, outW := pipes.outgoing()
@@ -48,14 +62,23 @@ func startChild(shimCommand []string, prog program, args, env []string, timeout 
 		return nil, fmt.Errorf("make pipes: %w", pipes.err)
 	}
 
-	argv := append(append([]string{}, shimCommand[1:]...), prog.path)
-	cmd := exec.Command(shimCommand[0], append(argv, args...)...)
-	cmd.Env = env
-	cmd.Stdout, cmd.Stderr = outW, errW
-	cmd.ExtraFiles = []*os.File{leashR, repW}
-	if prog.file != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, prog.file)
+	extra := []*os.File{leashR, repW}
+	if l.prog.file != nil {
+		extra = append(extra, l.prog.file)
 	}
+	if l.leaf != nil {
+		extra = append(extra, l.leaf.FD())
+		l.setup.Cgroup = shim.LeashFD + len(extra) - 1
+	}
+	argv, err := shim.Arguments(l.setup, l.prog.path, l.args)
+	if err != nil {
+		pipes.closeOurs()
+		return nil, err
+	}
+	cmd := exec.Command(l.shim[0], append(append([]string{}, l.shim[1:]...), argv...)...)
+	cmd.Env = l.env
+	cmd.Stdout, cmd.Stderr = outW, errW
+	cmd.ExtraFiles = extra
 	// A terminal's Ctrl-C must not reach the shim.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
@@ -64,9 +87,9 @@ func startChild(shimCommand []string, prog program, args, env []string, timeout 
 	}
 	pipes.closeTheirs()
 
-	c := &child{shim: cmd, leash: leashW, stdout: outR, stderr: errR, exited: make(chan struct{})}
-	report := shim.NewReport(repR)
-	_ = repR.SetReadDeadline(time.Now().Add(timeout))
+	c := &child{shim: cmd, leash: leashW, stdout: outR, stderr: errR, leaf: l.leaf, exited: make(chan struct{})}
+	report := shim.NewReport(repR, l.setup)
+	_ = repR.SetReadDeadline(time.Now().Add(l.timeout))
 	pid, err := report.Started()
 	if err != nil {
 		_ = cmd.Process.Kill()
@@ -115,19 +138,22 @@ func (c *child) terminate() {
 	_, _ = c.leash.Write([]byte{shim.LeashTerminate})
 }
 
-// kill ends the whole group by SIGKILL and waits until it is reaped.
+// kill ends the whole group, and cgroup, by SIGKILL and waits until the process
+// is reaped.
 func (c *child) kill() error {
 	c.letGo.Do(func() { _ = c.leash.Close() })
-	if c.wait(killTimeout) {
+	if !c.wait(killTimeout) {
+		// A shim that does not act is stopped or stuck; the kernel passes its
+		// death on.
+		_ = c.shim.Process.Kill()
+		if !c.wait(killTimeout) {
+			return errors.New("the process does not end, although it was killed")
+		}
+	}
+	if c.leaf == nil {
 		return nil
 	}
-	// A shim that does not act is stopped or stuck; the kernel passes its
-	// death on.
-	_ = c.shim.Process.Kill()
-	if c.wait(killTimeout) {
-		return nil
-	}
-	return errors.New("the process does not end, although it was killed")
+	return c.leaf.Remove()
 }
 
 func (c *child) wait(d time.Duration) bool {

@@ -46,5 +46,7 @@
 //     has a deadline, stderr and stdout are always read, and log lines are
 //     dropped, counted, when the host's log is slower than the plugin.
 //   - Stop joins every goroutine, and no process of the plugin's group is left.
-//   - Of the host's environment a plugin sees PATH, HOME and TMPDIR only.
+//   - Of the host's environment a plugin sees PATH, HOME, TMPDIR and what its
+//     spec names, only.
+//   - Whatever way a process is started, its isolation comes from [Spec] alone.
 package supervisor

@@ -38,11 +38,13 @@ func ExecuteByHand(ctx context.Context, spec Spec, deps Deps) (Execution, error)
 		return Execution{}, err
 	}
 	defer prog.close()
-	r := &pluginRunner{spec: &spec, deps: &deps, prog: prog}
-	args := append([]string{spec.Command}, spec.Args...)
-	c, err := startChild(deps.Shim, prog, args, r.baseEnv(), spec.Timeouts.Start)
+	isolation, err := spec.isolate()
 	if err != nil {
-		return Execution{}, explainExec(spec.Command, err)
+		return Execution{}, err
+	}
+	c, err := isolation.start(&deps, prog, nil, deps.Logger)
+	if err != nil {
+		return Execution{}, err
 	}
 	var (
 		readers        sync.WaitGroup

@@ -81,11 +81,18 @@ func verify(r io.Reader, pin string) error {
 // explainExec puts a failed execution into words.
 func explainExec(command string, err error) error {
 	explained := err
+	var setup *shim.SetupError
 	switch {
+	case errors.As(err, &setup):
+		explained = explainSetup(setup)
 	case errors.Is(err, syscall.ENOEXEC):
 		explained = fmt.Errorf("it is not a program for %s/%s%s: %w", runtime.GOOS, runtime.GOARCH, madeFor(command), err)
 	case errors.Is(err, syscall.ENOENT):
 		explained = fmt.Errorf("its interpreter or loader is missing: %w", err)
+	case errors.Is(err, syscall.EACCES):
+		explained = fmt.Errorf("its user may not execute it, or its interpreter, or may not look into one of the directories above it: %w", err)
+	case errors.Is(err, syscall.EAGAIN):
+		explained = fmt.Errorf("its user has as many processes and threads as the system or limits.processes allows: %w", err)
 	case errors.Is(err, shim.ErrNoReport):
 		return err
 	}

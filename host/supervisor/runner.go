@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +27,7 @@ type pluginRunner struct {
 	log    hclog.Logger
 	output *output
 
+	isolation *isolation
 	socketDir string
 	child     *child
 
@@ -51,7 +50,15 @@ func (r *pluginRunner) prepare(cmd *exec.Cmd, socketDir string) error {
 		return r.fail(fmt.Errorf("the path of its socket, %s, has %d bytes and the system allows %d: set TMPDIR to a shorter directory",
 			socketDir+example, have, most))
 	}
-	r.env = slices.Concat(r.baseEnv(), cmd.Env)
+	var err error
+	if r.isolation, err = r.spec.isolate(); err != nil {
+		return r.fail(err)
+	}
+	// The plugin makes its socket in there.
+	if err := r.isolation.own(socketDir); err != nil {
+		return r.fail(fmt.Errorf("give the plugin its socket directory: %w", err))
+	}
+	r.env = cmd.Env
 	r.handshakeR, r.handshakeW = io.Pipe()
 	return nil
 }
@@ -64,29 +71,11 @@ func maxSocketPath() int {
 	return 103
 }
 
-// baseEnv is the minimal environment and what the user added.
-func (r *pluginRunner) baseEnv() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
-		if _, set := r.spec.Env[name]; set {
-			continue
-		}
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	for name, value := range r.spec.Env {
-		env = append(env, name+"="+value)
-	}
-	return env
-}
-
 // Start executes the program.
 func (r *pluginRunner) Start(context.Context) error {
-	args := append([]string{r.spec.Command}, r.spec.Args...)
-	c, err := startChild(r.deps.Shim, r.prog, args, r.env, r.spec.Timeouts.Start)
+	c, err := r.isolation.start(r.deps, r.prog, r.env, r.log)
 	if err != nil {
-		return r.fail(explainExec(r.spec.Command, err))
+		return r.fail(err)
 	}
 	r.mu.Lock()
 	r.child = c

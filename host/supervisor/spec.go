@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,14 +21,22 @@ type Spec struct {
 	// Command is the program's absolute path.
 	Command string
 	Args    []string
-	// Env is added to PATH, HOME and TMPDIR; nothing else of the host's
-	// environment is passed on.
-	Env map[string]string
+	// Env is added to PATH, HOME and TMPDIR, and so are those variables of the
+	// host's environment that EnvFrom names and that are set at the start; Env
+	// wins. Nothing else of the host's environment is passed on.
+	Env     map[string]string
+	EnvFrom []string
 	// SHA256 pins the program, in lower-case hex; empty: not pinned. On Linux
 	// the verified file itself is executed, by its descriptor, so that nobody
 	// can replace it in between. Elsewhere a gap remains between the check and
 	// the execution.
 	SHA256 string
+	// Dir is the working directory, as an absolute path. Empty: the host's.
+	Dir string
+	// User and Group are whom the plugin runs as, by name or number; the
+	// default group is the user's. They need a host that runs as root.
+	User, Group string
+	Limits      Limits
 	// Instances is the number of processes. Default 1.
 	Instances int
 	// DisableTLS connects in the clear: for debuggers and for languages
@@ -126,7 +136,10 @@ func (s *Spec) complete() error {
 	if !filepath.IsAbs(s.Command) {
 		return fmt.Errorf("the command %q is not an absolute path", s.Command)
 	}
-	for name := range s.Env {
+	if s.Dir != "" && !filepath.IsAbs(s.Dir) {
+		return fmt.Errorf("the working directory %q is not an absolute path", s.Dir)
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(s.Env)), s.EnvFrom) {
 		if protocol.ReservedEnv(name) {
 			return fmt.Errorf("the environment variable %s is reserved", name)
 		}
@@ -134,6 +147,7 @@ func (s *Spec) complete() error {
 	orDefault(&s.Instances, 1)
 	orDefault(&s.Swap, SwapOverlap)
 	orDefault(&s.LogLevel, "info")
+	orDefault(&s.Limits.Cgroup, CgroupOff)
 	orDefault(&s.Restart.BackoffInitial, 500*time.Millisecond)
 	orDefault(&s.Restart.BackoffMax, 30*time.Second)
 	orDefault(&s.Restart.MaxCrashes, 5)

@@ -13,6 +13,12 @@ func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
+// keepParentDeathSignal has nothing to keep.
+func keepParentDeathSignal() error { return nil }
+
+// joinCgroup fails: there are no cgroups.
+func joinCgroup(int) error { return syscall.ENOSYS }
+
 // waitExit returns when the process has ended, and does not reap it.
 func waitExit(pid int) {
 	kq, err := unix.Kqueue()

@@ -32,22 +32,28 @@ func (e Exit) String() string {
 }
 
 // Report reads what the shim writes.
-type Report struct{ lines *bufio.Reader }
+type Report struct {
+	lines *bufio.Reader
+	setup Setup
+}
 
-// NewReport reads from the read end of the report pipe.
-func NewReport(r io.Reader) *Report { return &Report{lines: bufio.NewReader(r)} }
+// NewReport reads from the read end of the report pipe of a shim that was given
+// this setup.
+func NewReport(r io.Reader, setup Setup) *Report {
+	return &Report{lines: bufio.NewReader(r), setup: setup}
+}
 
 // Started waits for the plugin's process id. The error is the
-// [syscall.Errno] of a failed execution, or [ErrNoReport].
+// [syscall.Errno] of a failed execution, a [SetupError], or [ErrNoReport].
 func (r *Report) Started() (pid int, err error) {
-	word, n, err := r.next()
+	word, n, step, err := r.next()
 	switch {
 	case err != nil:
 		return 0, err
 	case word == wordStarted:
 		return n, nil
 	case word == wordFailed:
-		return 0, syscall.Errno(n)
+		return 0, r.setup.explain(step[0], step[1], syscall.Errno(n))
 	default:
 		return 0, ErrNoReport
 	}
@@ -55,7 +61,7 @@ func (r *Report) Started() (pid int, err error) {
 
 // Ended waits for the plugin's end.
 func (r *Report) Ended() (Exit, error) {
-	word, n, err := r.next()
+	word, n, _, err := r.next()
 	switch {
 	case err != nil:
 		return Exit{}, err
@@ -68,13 +74,14 @@ func (r *Report) Ended() (Exit, error) {
 	}
 }
 
-func (r *Report) next() (word string, n int, err error) {
+func (r *Report) next() (word string, n int, step [2]int, err error) {
 	line, err := r.lines.ReadString('\n')
 	if err != nil {
-		return "", 0, ErrNoReport
+		return "", 0, step, ErrNoReport
 	}
-	if _, err := fmt.Sscanf(line, "%s %d", &word, &n); err != nil {
-		return "", 0, ErrNoReport
+	fields, err := fmt.Sscanf(line, "%s %d %d %d", &word, &n, &step[0], &step[1])
+	if err != nil && fields != 2 {
+		return "", 0, step, ErrNoReport
 	}
-	return word, n, nil
+	return word, n, step, nil
 }

@@ -18,11 +18,14 @@
 //   - When the plugin ends, what is left of its group is killed, so that a
 //     grandchild that holds stderr cannot hide the death.
 //   - The plugin inherits neither pipe.
+//   - Limits, user, cgroup and directory are the plugin's alone: they are set
+//     in its process before its program runs, by way of this binary.
 //   - The shim ignores the terminal's and the service manager's signals: the
 //     host decides when plugins end. The plugin gets default dispositions.
 package shim
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +42,8 @@ const Command = "plugin-shim"
 
 // The file descriptors that the shim inherits beside the standard ones.
 // ProgramFD is there only where the host has verified the program's hash: the
-// path in the arguments then names this descriptor.
+// path in the arguments then names this descriptor. A cgroup's descriptor comes
+// after these; [Setup] has its number.
 const (
 	LeashFD   = 3
 	ReportFD  = 4
@@ -49,15 +53,27 @@ const (
 // LeashTerminate is the byte on the leash that asks for SIGTERM.
 const LeashTerminate = 't'
 
-// Main runs the plugin. args are what follows [Command]: the path to execute,
-// and then the plugin's own arguments, the zeroth first. It returns the exit
-// code for the shim's process: the plugin's own, or 128 and the signal's
-// number.
+// Main runs the plugin. args are what follows [Command], made by [Arguments].
+// It returns the exit code for the shim's process: the plugin's own, or 128 and
+// the signal's number.
 func Main(args []string) int {
-	if len(args) < 2 {
+	staged := len(args) > 0 && args[0] == stageCommand
+	if staged {
+		args = args[1:]
+	}
+	var setup Setup
+	if len(args) < 3 || json.Unmarshal([]byte(args[0]), &setup) != nil {
 		fmt.Fprintln(os.Stderr, "plugin-shim: this is for the host's own use")
 		return 2
 	}
+	if staged {
+		return stage(setup, args[1:])
+	}
+	return supervise(setup, args[1:])
+}
+
+// supervise starts the plugin and stays until it has ended.
+func supervise(setup Setup, args []string) int {
 	// The kernel binds the parent-death signal to the thread that forks; this
 	// one lives as long as the shim does.
 	runtime.LockOSThread()
@@ -70,14 +86,8 @@ func Main(args []string) int {
 	// ignored in the plugin.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 
-	cmd := &exec.Cmd{
-		Path:        args[0],
-		Args:        args[1:],
-		Stdout:      os.Stdout,
-		Stderr:      os.Stderr,
-		SysProcAttr: attributes(),
-	}
-	if err := cmd.Start(); err != nil {
+	cmd, err := start(setup, args)
+	if err != nil {
 		writeFailed(report, err)
 		return 127
 	}
@@ -93,6 +103,21 @@ func Main(args []string) int {
 	_ = cmd.Wait()
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return writeEnded(report, status)
+}
+
+// start executes the program, directly where nothing is to be set up.
+func start(setup Setup, args []string) (*exec.Cmd, error) {
+	if !setup.empty() {
+		return startStaged(setup, args)
+	}
+	cmd := &exec.Cmd{
+		Path:        args[0],
+		Args:        args[1:],
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		SysProcAttr: attributes(),
+	}
+	return cmd, cmd.Start()
 }
 
 // obey does what the leash says until it ends.
@@ -113,9 +138,11 @@ func obey(leash io.Reader, g *group) {
 }
 
 func writeFailed(w io.Writer, err error) {
-	var errno syscall.Errno
-	errors.As(err, &errno)
-	fmt.Fprintf(w, "%s %d\n", wordFailed, int(errno))
+	failed := &stageError{step: stepExec}
+	if !errors.As(err, &failed) {
+		_ = errors.As(err, &failed.errno)
+	}
+	fmt.Fprintf(w, "%s %d %d %d\n", wordFailed, int(failed.errno), failed.step, failed.n)
 }
 
 func writeEnded(w io.Writer, status syscall.WaitStatus) int {
