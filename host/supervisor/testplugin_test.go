@@ -200,6 +200,8 @@ func (p *testPlugin) act(step *pluginv1.Step) []*pluginv1.Result {
 	case "env":
 		env, _ := json.Marshal(os.Environ())
 		return []*pluginv1.Result{succeed(id, env)}
+	case "self":
+		return []*pluginv1.Result{succeed(id, lookAround(p.mode))}
 	case "config":
 		return []*pluginv1.Result{succeed(id, p.config.GetConfig())}
 	}
