@@ -66,8 +66,22 @@ plugin "orders" {
   args      = []
   sha256    = null                       # pin the binary
   env       = { ORDERS_REGION = "eu" }   # beside PATH, HOME and TMPDIR nothing else is passed on
+  env_from  = []                         # but for these variables of the host, such as ["AWS_REGION"]
+  cwd       = null                       # working directory, relative to this file; default: the host's
+  user      = null                       # run as this user, by name or number; the host must be root
+  group     = null                       # default: the user's
   instances = 1
   tls       = "auto"                     # "off" for a debugger or a language without it
+
+  limits {                               # of each process; docs/isolation.md says what enforces them
+    cpus       = null                    # such as 1.5
+    memory     = null                    # such as "256MiB"
+    open_files = null
+    processes  = null                    # threads count
+    file_size  = null                    # such as "1GiB"
+    core       = null                    # "0": no core dumps
+    cgroup     = "off"                   # "auto": where the machine allows it; "require"
+  }
 
   restart {
     backoff_initial = "500ms"

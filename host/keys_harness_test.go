@@ -230,6 +230,10 @@ type report struct {
 	Executable string
 	Args       []string
 	Env        []string
+	Dir        string
+	UID, GID   int
+	Limits     string
+	Cgroup     string
 	Left       *float64 `json:"left_seconds"`
 }
 

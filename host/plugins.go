@@ -89,6 +89,7 @@ func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) super
 	}
 	return supervisor.Spec{
 		Name: p.Name, Command: p.Command, Args: p.Args, Env: env,
+		EnvFrom: p.EnvFrom, Dir: p.CWD, User: p.User, Group: p.Group,
 		SHA256: p.SHA256, Instances: p.Instances, DisableTLS: p.TLS == "off",
 		Restart: supervisor.Restart{
 			BackoffInitial: p.Restart.BackoffInitial, BackoffMax: p.Restart.BackoffMax,
@@ -98,6 +99,11 @@ func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) super
 			Stop: cfg.Host.Shutdown.KillTimeout,
 			// Zero would mean the default.
 			Retire: max(cfg.Host.Shutdown.DrainTimeout, 1),
+		},
+		Limits: supervisor.Limits{
+			CPUs: p.Limits.CPUs, Memory: p.Limits.Memory, OpenFiles: p.Limits.OpenFiles,
+			Processes: p.Limits.Processes, FileSize: p.Limits.FileSize, Core: p.Limits.Core,
+			Cgroup: supervisor.CgroupMode(p.Limits.Cgroup),
 		},
 		LogLevel:  cfg.Host.LogLevel,
 		Configure: binder.configure,

@@ -63,6 +63,7 @@ func (r *reading) checkPlugin(p *Plugin) {
 		at := r.at(&p.Restart.BackoffInitial, r.at(&p.Restart.BackoffMax, p.DeclRange))
 		r.fail(at, "Contradicting back-off", fmt.Sprintf("backoff_initial (%v) is above backoff_max (%v).", p.Restart.BackoffInitial, p.Restart.BackoffMax))
 	}
+	r.checkIsolation(p)
 	if p.Command == "" {
 		return
 	}

@@ -109,9 +109,14 @@ type Plugin struct {
 	Args      []string
 	SHA256    string // lower-case hex; empty: not pinned
 	Env       map[string]Secret
+	EnvFrom   []string // names of the host's variables that are passed on
+	CWD       string   // absolute after loading; empty: the host's
+	User      string   // name or number; empty: the host's
+	Group     string   // name or number; empty: the user's
 	Instances int
 	TLS       string // auto, off
 	Restart   Restart
+	Limits    Limits
 
 	// Body is the undecoded config block, or nil: its schema is known only once
 	// the plugin has described itself. EvalContext is what its expressions see.
@@ -131,6 +136,17 @@ type Restart struct {
 	BackoffMax     time.Duration
 	MaxCrashes     int // within Window
 	Window         time.Duration
+}
+
+// Limits bound what a process of a plugin may use. Nil and zero: not limited.
+type Limits struct {
+	CPUs      float64
+	Memory    int64 // bytes
+	OpenFiles int
+	Processes int
+	FileSize  int64  // bytes
+	Core      *int64 // bytes; may be 0
+	Cgroup    string // off, auto, require
 }
 
 // Namespace is a namespace block.

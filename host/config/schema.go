@@ -40,7 +40,7 @@ func defaults() Config {
 func defaultPlugin(name string) *Plugin {
 	return &Plugin{Name: name, Instances: 1, TLS: "auto", Restart: Restart{
 		BackoffInitial: 500 * time.Millisecond, BackoffMax: 30 * time.Second, MaxCrashes: 5, Window: 2 * time.Minute,
-	}}
+	}, Limits: Limits{Cgroup: "off"}}
 }
 
 // defaultNamespace leaves Queue and DeadLetter to resolve.
@@ -121,7 +121,7 @@ func eventSystemSection(e *EventSystem) *section {
 }
 
 func pluginSection(p *Plugin) *section {
-	r := &p.Restart
+	r, l := &p.Restart, &p.Limits
 	command := text("command", &p.Command, notEmpty)
 	command.required = true
 	return &section{
@@ -130,6 +130,10 @@ func pluginSection(p *Plugin) *section {
 			textList("args", &p.Args),
 			text("sha256", &p.SHA256, sha256Hex),
 			secretMap("env", &p.Env),
+			textList("env_from", &p.EnvFrom),
+			text("cwd", &p.CWD, notEmpty),
+			text("user", &p.User, notEmpty),
+			text("group", &p.Group, notEmpty),
 			integer("instances", &p.Instances, maxCount),
 			enum("tls", &p.TLS, "auto", "off"),
 		},
@@ -139,6 +143,15 @@ func pluginSection(p *Plugin) *section {
 				duration("backoff_max", &r.BackoffMax, false),
 				integer("max_crashes", &r.MaxCrashes, maxCount),
 				duration("window", &r.Window, false),
+			}}},
+			{name: "limits", single: &section{keys: []key{
+				optional(number("cpus", &l.CPUs, maxCPUs)),
+				optional(byteSize("memory", &l.Memory)),
+				optional(integer("open_files", &l.OpenFiles, maxLimit)),
+				optional(integer("processes", &l.Processes, maxLimit)),
+				optional(byteSize("file_size", &l.FileSize)),
+				byteSizeOrZero("core", &l.Core),
+				enum("cgroup", &l.Cgroup, "off", "auto", "require"),
 			}}},
 			{name: "config", raw: func(b *hcl.Block) { p.Body, p.ConfigRange = b.Body, b.DefRange }},
 		},

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"net"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ import (
 const (
 	maxCount    = 1_000_000
 	maxBuffer   = 1 << 24
+	maxLimit    = 1 << 30
+	maxCPUs     = 1024
 	maxDuration = 365 * 24 * time.Hour
 )
 
@@ -178,6 +181,34 @@ func integer(name string, p *int, most int) key {
 	}}
 }
 
+// number reads one above zero.
+func number(name string, p *float64, most float64) key {
+	return key{name: name, target: p, show: func() any { return *p }, decode: func(v value) error {
+		n, err := v.as(cty.Number, "a number")
+		if err != nil {
+			return err
+		}
+		f, _ := n.AsBigFloat().Float64()
+		if f <= 0 || f > most {
+			return fmt.Errorf("use a number above 0, at most %g", most)
+		}
+		*p = f
+		return nil
+	}}
+}
+
+// optional shows a key whose default is none as null until it is set.
+func optional(k key) key {
+	show := k.show
+	k.show = func() any {
+		if reflect.ValueOf(k.target).Elem().IsZero() {
+			return nil
+		}
+		return show()
+	}
+	return k
+}
+
 func ratio(name string, p *float64) key {
 	return key{name: name, target: p, show: func() any { return *p }, decode: func(v value) error {
 		n, err := v.as(cty.Number, "a number")
@@ -233,6 +264,34 @@ func byteSize(name string, p *int64) key {
 		*p = int64(n)
 		return nil
 	}}
+}
+
+// byteSizeOrZero tells zero from nothing.
+func byteSizeOrZero(name string, p **int64) key {
+	var n int64
+	k := byteSize(name, &n)
+	decode, show := k.decode, k.show
+	k.target = p
+	k.show = func() any {
+		if *p == nil {
+			return nil
+		}
+		n = **p
+		return show()
+	}
+	k.decode = func(v value) error {
+		size := new(int64)
+		*p = size
+		if (v.Type() == cty.Number && v.AsBigFloat().Sign() == 0) || (v.Type() == cty.String && v.AsString() == "0") {
+			return nil
+		}
+		if err := decode(v); err != nil {
+			return errors.New(`use a size, such as "64MiB", or 0`)
+		}
+		*size = n
+		return nil
+	}
+	return k
 }
 
 func textList(name string, p *[]string) key {

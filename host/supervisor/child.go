@@ -114,6 +114,7 @@ func (c *child) reap(report *shim.Report, pipe *os.File) {
 		_ = syscall.Kill(-c.pid, syscall.SIGKILL)
 		exit = shim.Exit{Signal: syscall.SIGKILL}
 	}
+	exit.OutOfMemory = c.leaf != nil && c.leaf.OutOfMemory()
 	c.ended(exit)
 }
 

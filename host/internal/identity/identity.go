@@ -20,6 +20,11 @@ type Identity struct {
 // ErrNotRoot says that this process may not run others as somebody else.
 var ErrNotRoot = errors.New("only a host that runs as root can run a plugin as another user or group")
 
+// GroupError is a group that cannot be found or is needed.
+type GroupError struct{ Text string }
+
+func (e *GroupError) Error() string { return e.Text }
+
 // Resolve finds a user and a group by name or number. An empty user is this
 // process's own, an empty group the user's primary one. A number that the
 // system does not know is taken as it is, but needs a group then. The error is
@@ -71,7 +76,7 @@ func findGroup(name string) (int, error) {
 		return gid, err
 	}
 	if parseID(name, &gid) != nil {
-		return 0, fmt.Errorf("there is no group %q on this machine", name)
+		return 0, &GroupError{fmt.Sprintf("there is no group %q on this machine", name)}
 	}
 	return gid, nil
 }

@@ -46,6 +46,12 @@ type report struct {
 	Executable string   `json:"executable"`
 	Args       []string `json:"args"`
 	Env        []string `json:"env"`
+	Dir        string   `json:"dir"`
+	UID        int      `json:"uid"`
+	GID        int      `json:"gid"`
+	// Limits and Cgroup are the texts in which Linux tells them.
+	Limits string `json:"limits"`
+	Cgroup string `json:"cgroup"`
 	// Left is the time until the context's deadline, or absent.
 	Left *float64 `json:"left_seconds,omitempty"`
 }
@@ -80,7 +86,11 @@ func main() {
 
 func about(ctx context.Context, running int64) (report, error) {
 	path, err := os.Executable()
-	r := report{PID: os.Getpid(), Running: running, Executable: path, Args: os.Args[1:], Env: os.Environ()}
+	r := report{PID: os.Getpid(), Running: running, Executable: path, Args: os.Args[1:], Env: os.Environ(), UID: os.Getuid(), GID: os.Getgid()}
+	r.Dir, _ = os.Getwd()
+	limits, _ := os.ReadFile("/proc/self/limits")
+	cgroup, _ := os.ReadFile("/proc/self/cgroup")
+	r.Limits, r.Cgroup = string(limits), string(cgroup)
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline).Seconds()
 		r.Left = &left

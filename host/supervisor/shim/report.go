@@ -22,9 +22,15 @@ var ErrNoReport = errors.New("the plugin's shim was killed")
 type Exit struct {
 	Code   int
 	Signal syscall.Signal // 0 where it was not a signal
+	// OutOfMemory says that the kernel killed because the memory of the plugin's
+	// cgroup was used up. The shim does not know; the host adds it.
+	OutOfMemory bool
 }
 
 func (e Exit) String() string {
+	if e.OutOfMemory {
+		return "out of memory: it reached limits.memory and was killed by the kernel"
+	}
 	if e.Signal != 0 {
 		return fmt.Sprintf("killed by %s (%s)", signalName(e.Signal), e.Signal)
 	}

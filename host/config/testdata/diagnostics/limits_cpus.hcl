@@ -1,0 +1,8 @@
+plugin "p" {
+  command = "../bin/plugin"
+
+  limits {
+    cpus = "2"
+    core = true
+  }
+}
