@@ -153,6 +153,7 @@ func (i *isolation) start(deps *Deps, prog program, more []string, log hclog.Log
 		env:  slices.Concat(i.env, more),
 	}
 	c, err := i.startIn(l, log)
+	prog.executed()
 	if err != nil {
 		return nil, explainExec(i.spec.Command, err)
 	}

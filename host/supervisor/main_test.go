@@ -15,6 +15,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == shim.Command {
 		os.Exit(shim.Main(os.Args[2:]))
 	}
+	if len(os.Args) > 4 && os.Args[1] == meddlerCommand {
+		meddle(os.Args[2], os.Args[3], os.Args[4])
+		os.Exit(shim.Main(os.Args[6:]))
+	}
 	if mode, ok := os.LookupEnv(modeVariable); ok {
 		runTestPlugin(mode)
 		return

@@ -25,7 +25,15 @@ type program struct {
 
 func (p program) close() {
 	if p.file != nil {
+		unlockProgram(p.file)
 		_ = p.file.Close()
+	}
+}
+
+// executed lets others write into the file again.
+func (p program) executed() {
+	if p.file != nil {
+		unlockProgram(p.file)
 	}
 }
 
@@ -57,14 +65,19 @@ func checkProgram(command, pin string) (program, error) {
 	if err != nil {
 		return program{}, err
 	}
+	p := program{path: fmt.Sprintf("/proc/self/fd/%d", shim.ProgramFD), file: file}
+	if err := lockProgram(file); err != nil {
+		p.close()
+		return program{}, err
+	}
 	if err := verify(file, pin); err != nil {
-		_ = file.Close()
+		p.close()
 		return program{}, err
 	}
 	if runtime.GOOS != "linux" {
 		return program{path: command}, file.Close()
 	}
-	return program{path: fmt.Sprintf("/proc/self/fd/%d", shim.ProgramFD), file: file}, nil
+	return p, nil
 }
 
 func verify(r io.Reader, pin string) error {

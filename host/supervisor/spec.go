@@ -28,8 +28,9 @@ type Spec struct {
 	EnvFrom []string
 	// SHA256 pins the program, in lower-case hex; empty: not pinned. On Linux
 	// the verified file itself is executed, by its descriptor, so that nobody
-	// can replace it in between. Elsewhere a gap remains between the check and
-	// the execution.
+	// can replace it in between, and a lease keeps others from writing into it
+	// where the host's user owns it or is root. Elsewhere a gap remains between
+	// the check and the execution.
 	SHA256 string
 	// Dir is the working directory, as an absolute path. Empty: the host's.
 	Dir string
