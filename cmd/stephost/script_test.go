@@ -97,6 +97,9 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Vars = append(env.Vars, quickExit)
+			if err := goEnv(env); err != nil {
+				return err
+			}
 			env.Setenv("DSN", cluster.DSN(name))
 			for variable, program := range map[string]string{"PLUGIN": "orders-plugin", "PICKY": "picky-plugin"} {
 				path, err := exec.LookPath(program)
@@ -117,6 +120,20 @@ func TestScripts(t *testing.T) {
 			"forget":     forget,
 		},
 	})
+}
+
+// goEnv lets scripts build: their home directory, where the go command keeps its
+// caches, is another.
+func goEnv(env *testscript.Env) error {
+	variables := []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOFLAGS"}
+	out, err := exec.Command("go", append([]string{"env"}, variables...)...).Output()
+	if err != nil {
+		return err
+	}
+	for i, value := range strings.Split(strings.TrimSuffix(string(out), "\n"), "\n") {
+		env.Setenv(variables[i], value)
+	}
+	return nil
 }
 
 func createDatabase(cluster *devpg.Cluster, name string) error {

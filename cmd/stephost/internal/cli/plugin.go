@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host, and check and try plugins without one"})
+	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host, and make, check and try plugins without one"})
 	group.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List plugins with their processes",
@@ -50,7 +50,7 @@ func (a *app) pluginCommand() *cobra.Command {
 		},
 	})
 	a.adminFlag(group)
-	group.AddCommand(a.pluginCheckCommand())
+	group.AddCommand(a.pluginNewCommand(), a.pluginCheckCommand())
 	return group
 }
 
