@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
@@ -17,6 +20,12 @@ func configureClauses() []Clause {
 			_, err := k.usual(ctx)
 			return err
 		},
+	}, {
+		ID: "describe.steps", Severity: Must, needs: "configure.accepts",
+		Title: "names its steps",
+		Demand: "When it is configured, the plugin has described at least one step; names are not empty and unique, and at most one step is " +
+			"the default.",
+		check: checkSteps,
 	}, {
 		ID: "configure.description", Severity: Should, needs: "configure.accepts",
 		Title:  "leaves the schema out of the answer to Configure",
@@ -112,13 +121,18 @@ func (k *kit) tryConfig(ctx context.Context, value []byte) error {
 	if _, err := k.describe(ctx, s); err != nil {
 		return err
 	}
+	const hint = "check the JSON before it is used, and answer with a Diagnostic"
+	expected := "a diagnostic or an error for the configuration " + quoted(value)
 	_, configureErr := k.configure(ctx, s, k.configureRequest(value))
+	if status.Code(configureErr) == codes.DeadlineExceeded {
+		return violated(expected, fmt.Sprintf("no answer within %v", k.opts.Patience), hint)
+	}
 	if err := k.alive(ctx, s); err != nil {
 		seen := err.Error()
 		if configureErr != nil {
 			seen = say(configureErr) + "; " + seen
 		}
-		return violated("a diagnostic or an error for the configuration "+quoted(value), seen, "check the JSON before it is used, and answer with a Diagnostic")
+		return violated(expected, seen, hint)
 	}
 	return nil
 }

@@ -16,13 +16,7 @@ func describeClauses() []Clause {
 		ID: "describe.answers", Severity: Must, needs: "start.version",
 		Title:  "describes itself before it is configured",
 		Demand: "Describe comes first after a start and must not depend on configuration.",
-		check: func(ctx context.Context, k *kit) error {
-			s, err := k.open(ctx)
-			if err == nil {
-				_, err = k.describe(ctx, s)
-			}
-			return err
-		},
+		check:  described(func(*pluginv1.DescribeResponse) error { return nil }),
 	}, {
 		ID: "describe.repeatable", Severity: Must, needs: "describe.answers",
 		Title:  "describes itself the same way twice",
@@ -32,76 +26,40 @@ func describeClauses() []Clause {
 		ID: "describe.name", Severity: Should, needs: "describe.answers",
 		Title:  "has a name and a version",
 		Demand: "People find the plugin by them in the status and in the logs.",
-		check:  checkName,
+		check:  described(checkName),
 	}, {
 		ID: "describe.schema", Severity: Must, needs: "describe.answers",
 		Title: "declares a config schema that can be read",
 		Demand: "Attribute and block names are identifiers and unique in their block, types are cty's JSON notation, defaults are JSON of " +
 			"their type, durations are strings, nesting is set, and min_items is not above max_items.",
-		check: checkSchema,
-	}, {
-		ID: "describe.steps", Severity: Must, needs: "configure.accepts",
-		Title: "names its steps",
-		Demand: "When it is configured, the plugin has described at least one step; names are not empty and unique, and at most one step is " +
-			"the default.",
-		check: checkSteps,
+		check: described(checkSchema),
 	}, {
 		ID: "describe.capabilities", Severity: Should, needs: "describe.answers",
 		Title:  "declares capabilities that exist, once each",
 		Demand: "A host does not know what to do with others.",
-		check:  checkCapabilities,
-	}, {
-		ID: "protocol.unknown-fields", Severity: Must, needs: "configure.accepts",
-		Title:  "ignores fields that it does not know",
-		Demand: "Within a version of the protocol fields are only added, so a newer host sends some that an older plugin does not know.",
-		check:  checkUnknownFields,
+		check:  described(checkCapabilities),
 	}}
 }
 
 func checkRepeatable(ctx context.Context, k *kit) error {
-	s, err := k.open(ctx)
-	if err != nil {
-		return err
+	met := k.meet(ctx)
+	if met.describeErr != nil {
+		return met.describeErr
 	}
-	first, err := k.describe(ctx, s)
-	if err != nil {
-		return err
-	}
-	second, err := k.describe(ctx, s)
-	if err != nil {
-		return err
-	}
-	if !proto.Equal(first, second) {
+	if !proto.Equal(met.first, met.second) {
 		return violated("the same answer twice", "two that differ", "keep the order of steps and attributes, and count nothing")
 	}
 	return nil
 }
 
-func checkName(ctx context.Context, k *kit) error {
-	s, err := k.open(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := k.describe(ctx, s)
-	if err != nil {
-		return err
-	}
-	k.name, k.version = d.GetName(), d.GetVersion()
+func checkName(d *pluginv1.DescribeResponse) error {
 	if d.GetName() == "" || d.GetVersion() == "" {
 		return violated("a name and a version", fmt.Sprintf("name %q, version %q", d.GetName(), d.GetVersion()), "")
 	}
 	return nil
 }
 
-func checkSchema(ctx context.Context, k *kit) error {
-	s, err := k.open(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := k.describe(ctx, s)
-	if err != nil {
-		return err
-	}
+func checkSchema(d *pluginv1.DescribeResponse) error {
 	if err := pluginconfig.CheckSchema(d.GetConfig()); err != nil {
 		return violated("a schema that a host can read", err.Error(), `a type is JSON: "string" with its quotes, ["list","number"]`)
 	}
@@ -135,15 +93,7 @@ func checkSteps(ctx context.Context, k *kit) error {
 	return nil
 }
 
-func checkCapabilities(ctx context.Context, k *kit) error {
-	s, err := k.open(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := k.describe(ctx, s)
-	if err != nil {
-		return err
-	}
+func checkCapabilities(d *pluginv1.DescribeResponse) error {
 	seen := map[pluginv1.Capability]bool{}
 	for _, c := range d.GetCapabilities() {
 		_, known := pluginv1.Capability_name[int32(c)]

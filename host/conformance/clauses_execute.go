@@ -88,6 +88,11 @@ func executeClauses() []Clause {
 			})
 		},
 	}, {
+		ID: "protocol.unknown-fields", Severity: Must, needs: "execute.answers",
+		Title:  "ignores fields that it does not know",
+		Demand: "Within a version of the protocol fields are only added, so a newer host sends some that an older plugin does not know.",
+		check:  checkUnknownFields,
+	}, {
 		ID: "execute.reset", Severity: Must, needs: "execute.answers",
 		Title:  "outlives a stream that breaks",
 		Demand: "A host may reset a stream with steps in flight. Nobody reads their results any more; the process and other streams go on.",
@@ -188,19 +193,26 @@ func checkInputs(ctx context.Context, k *kit) error {
 		return err
 	}
 	return k.withStream(ctx, func(x *exchange, _ Sample) error {
-		seen := map[string]bool{}
+		what := map[uint64]string{}
+		var steps []*pluginv1.Step
 		for _, s := range samples {
-			if seen[s.Step] {
-				continue
-			}
-			seen[s.Step] = true
-			for what, input := range oddInputs() {
-				if err := x.run(ctx, k.newStep(Sample{s.Step, []byte(input)})); err != nil {
-					return violated("a Result for step "+s.Step+" with "+what, err.Error(), "")
-				}
+			for kind, input := range oddInputs() {
+				step := k.newStep(Sample{s.Step, []byte(input)})
+				steps = append(steps, step)
+				what[step.GetId()] = fmt.Sprintf("%s with %s", s.Step, kind)
 			}
 		}
-		return nil
+		err := x.run(ctx, steps...)
+		if err == nil {
+			return nil
+		}
+		var left []string
+		for _, step := range steps {
+			if x.answer(step) == nil {
+				left = append(left, what[step.GetId()])
+			}
+		}
+		return violated("a Result for each of "+strings.Join(left, ", "), err.Error(), "catch what a handler throws, and answer with a failure")
 	})
 }
 

@@ -95,7 +95,7 @@ func checkByHand(ctx context.Context, k *kit) error {
 
 // checkHandshake looks for certain faults; others are other clauses'.
 func checkHandshake(ctx context.Context, k *kit, faults ...supervisor.HandshakeFault) error {
-	_, err := k.open(ctx)
+	err := k.meet(ctx).startErr
 	if err == nil {
 		return nil
 	}
@@ -137,12 +137,12 @@ func checkTLS(ctx context.Context, k *kit) error {
 	}
 	const hint = `create a key and a self-signed certificate, serve with it, trust PLUGIN_CLIENT_CERT as the client's CA, and print ` +
 		`the certificate (DER, base64 without padding); or run it with tls = "off" and check it with --tls off`
-	s, err := k.open(ctx)
-	if err != nil {
-		return violated("a TLS certificate in the handshake line and a connection that uses it", startText(err), hint)
-	}
-	if _, err := k.describe(ctx, s); err != nil {
-		return violated("calls over TLS", say(err), hint)
+	met := k.meet(ctx)
+	switch {
+	case met.startErr != nil:
+		return violated("a TLS certificate in the handshake line and a connection that uses it", startText(met.startErr), hint)
+	case met.handshake.Certificate == "":
+		return violated("a TLS certificate in the handshake line", "none", hint)
 	}
 	return nil
 }
@@ -196,11 +196,11 @@ func callAsStranger(ctx context.Context, k *kit, h supervisor.Handshake, creds c
 }
 
 func checkAddress(ctx context.Context, k *kit) error {
-	s, err := k.open(ctx)
-	if err != nil {
-		return err
+	met := k.meet(ctx)
+	if met.startErr != nil {
+		return met.startErr
 	}
-	h := s.Handshake()
+	h := met.handshake
 	if h.Network == "unix" {
 		if !filepath.IsAbs(h.Address) {
 			return violated("the absolute path of a socket", h.Address, "")
@@ -215,11 +215,11 @@ func checkAddress(ctx context.Context, k *kit) error {
 }
 
 func checkStartTime(ctx context.Context, k *kit) error {
-	began := time.Now()
-	if _, err := k.open(ctx); err != nil {
-		return err
+	met := k.meet(ctx)
+	if met.startErr != nil {
+		return met.startErr
 	}
-	took := time.Since(began).Round(time.Millisecond)
+	took := met.took.Round(time.Millisecond)
 	if took > quickStart {
 		return violated(fmt.Sprintf("a start within %v", quickStart), took.String(), "load what is large or remote in Configure, or at the first step")
 	}

@@ -28,6 +28,7 @@ type kit struct {
 	// opened are the processes of the current clause.
 	opened []*supervisor.Session
 
+	met           *firstMeeting
 	name, version string
 	sampled       *sampled
 	lastStep      uint64

@@ -79,6 +79,9 @@ func readHandshake(r *bufio.Reader, tls bool) (Handshake, error) {
 	// go-plugin takes shorter certificates for something else.
 	case tls && len(h.Certificate) <= 50:
 		return fault(FaultCertificate, `it does not answer with a TLS certificate: use an SDK that can, or set tls = "off"`)
+	// go-plugin panics here.
+	case !tls && h.Certificate != "":
+		return fault(FaultCertificate, "it answers with a TLS certificate, although TLS is off: without PLUGIN_CLIENT_CERT it must serve in the clear")
 	}
 	return h, nil
 }

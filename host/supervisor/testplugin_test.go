@@ -42,6 +42,9 @@ func runTestPlugin(mode string) {
 	case "plain":
 		// As a plugin in a language without AutoMTLS does.
 		_ = os.Unsetenv("PLUGIN_CLIENT_CERT")
+	case "insists-on-tls":
+		fmt.Printf("1|1|unix|/nowhere|grpc|%s\n", strings.Repeat("x", 60))
+		select {}
 	case "wrong-version":
 		fmt.Printf("1|99|unix|/nowhere|grpc|%s\n", strings.Repeat("x", 60))
 		select {}

@@ -52,6 +52,7 @@ func TestFailedStartsSayWhy(t *testing.T) {
 		"prints":          {mode: "stdout", want: []string{`printed "hello from an init function" on stdout`}},
 		"silent":          {mode: "silent", change: func(_ *testing.T, s *supervisor.Spec) { s.Timeouts.Start = 100 * time.Millisecond }, want: []string{"no handshake line", "within 100ms"}},
 		"no TLS":          {mode: "plain", want: []string{`tls = "off"`}},
+		"only TLS":        {mode: "insists-on-tls", change: func(_ *testing.T, s *supervisor.Spec) { s.DisableTLS = true }, want: []string{"although TLS is off"}},
 		"version":         {mode: "wrong-version", want: []string{"99"}},
 		"hangs describe":  {mode: "hang-describe", change: quick, want: []string{"describe: no answer within 3s"}},
 		"exits describe":  {mode: "exit-describe", want: []string{"describe: ", "exit status 4"}},
