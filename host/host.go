@@ -154,21 +154,15 @@ func (h *Host) buildProcessor(opts Options) {
 	for _, ns := range h.cfg.Namespaces {
 		queueOf[ns.Name] = ns.Queue
 	}
-	es := h.cfg.EventSystem
 	h.processor = processor.New(processor.Options{
-		Broker:           h.broker,
-		Registry:         h.registry,
-		Namespaces:       laneNamespaces(h.cfg.Namespaces),
-		MaxConcurrent:    es.MaxConcurrentProcessors,
-		BatchSize:        es.FallbackPoller.BatchSize,
-		BatchProcessing:  es.Listener.BatchProcessing,
-		Lease:            es.FallbackPoller.VisibilityTimeout,
-		SettlementBuffer: es.Buffers.Settlements,
-		Bytes:            es.Buffers.Bytes,
-		MaxBody:          protocol.MaxMessageBytes - protocol.MaxBatchBytes,
-		KillTimeout:      h.cfg.Host.Shutdown.KillTimeout,
-		WorkerID:         h.cfg.Host.ID,
-		QueueOf:          func(ns string) (string, bool) { q, ok := queueOf[ns]; return q, ok },
+		Broker:      h.broker,
+		Registry:    h.registry,
+		Namespaces:  laneNamespaces(h.cfg.Namespaces),
+		Limits:      limits(h.cfg.EventSystem),
+		MaxBody:     protocol.MaxMessageBytes - protocol.MaxBatchBytes,
+		KillTimeout: h.cfg.Host.Shutdown.KillTimeout,
+		WorkerID:    h.cfg.Host.ID,
+		QueueOf:     func(ns string) (string, bool) { q, ok := queueOf[ns]; return q, ok },
 		// The worker is built after the processor that it commands; both
 		// callbacks come only after Start.
 		Idle:        func(src queues.Source, _ time.Duration) { h.worker.Credit(src) },

@@ -24,6 +24,18 @@ func laneNamespaces(namespaces []config.Namespace) []processor.Namespace {
 	return lanes
 }
 
+// limits translates the limits of the configuration.
+func limits(es config.EventSystem) processor.Limits {
+	return processor.Limits{
+		MaxConcurrent:    es.MaxConcurrentProcessors,
+		BatchSize:        es.FallbackPoller.BatchSize,
+		BatchProcessing:  es.Listener.BatchProcessing,
+		Lease:            es.FallbackPoller.VisibilityTimeout,
+		SettlementBuffer: es.Buffers.Settlements,
+		Bytes:            es.Buffers.Bytes,
+	}
+}
+
 func retryPolicy(r config.Retry) processor.RetryPolicy {
 	policy := processor.RetryPolicy{
 		MaxAttempts:   r.MaxAttempts,

@@ -41,17 +41,17 @@ type abandonment struct {
 // abandon decides about a handler that ignores its cancellation; l.mu is held.
 func (l *lane) abandon(e *entry, now time.Time) abandonment {
 	hung := &HungHandlerError{
-		Plugin: l.ns.Plugin, Namespace: l.ns.Name, Step: e.stepName(), MessageID: e.lease.ID,
+		Plugin: l.ns.Plugin, Namespace: l.name, Step: e.stepName(), MessageID: e.lease.ID,
 		Reason: e.cancelled, Ignored: now.Sub(e.cancelledAt),
 	}
 	l.metrics.abandoned.Inc()
 	l.log.Error("a handler ignores its cancelled context; the host stops waiting for it", "plugin", hung.Plugin,
 		"step", hung.Step, "message_id", hung.MessageID, "reason", reasonName(hung.Reason), "ignored_for", hung.Ignored)
 	if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_TIMEOUT {
-		e.duration = now.Sub(e.deadline) + l.ns.Timeout
+		e.duration = now.Sub(e.deadline) + e.timeout
 		l.decide.fail(e, failure{
 			kind: "timeout", after: -1,
-			message: "the step ran longer than its timeout of " + l.ns.Timeout.String() + " and its handler ignored the cancellation",
+			message: "the step ran longer than its timeout of " + e.timeout.String() + " and its handler ignored the cancellation",
 		}, now)
 	} else {
 		l.decide.release(e, "the handler ignored its cancellation")

@@ -30,6 +30,22 @@ func (b *budget) spent() (bool, <-chan struct{}) {
 	return true, b.waiting()
 }
 
+// resize changes the bound. What is held beyond it stays until it is released.
+func (b *budget) resize(limit int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = limit
+	b.wake()
+}
+
+// wake lets those that wait look again; b.mu is held.
+func (b *budget) wake() {
+	if b.freed != nil {
+		close(b.freed)
+		b.freed = nil
+	}
+}
+
 // waiting returns the channel that the next release closes; b.mu is held.
 func (b *budget) waiting() <-chan struct{} {
 	if b.freed == nil {
@@ -50,10 +66,7 @@ func (b *budget) release(n int64) {
 	}
 	b.mu.Lock()
 	b.held -= n
-	if b.freed != nil {
-		close(b.freed)
-		b.freed = nil
-	}
+	b.wake()
 	b.mu.Unlock()
 }
 

@@ -36,7 +36,8 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	}
 
 	now := l.opts.Now()
-	deliveries, err := l.read(ctx, why, reserved)
+	lease := l.limits().Lease
+	deliveries, err := l.read(ctx, why, reserved, lease)
 	if err != nil {
 		l.slots.release(l.share, reserved, false)
 		l.claimFailed(ctx, why, err)
@@ -47,7 +48,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	}
 	l.metrics.claimed.Observe(float64(len(deliveries)))
 
-	steps, kept := l.admit(deliveries, exec, now)
+	steps, kept := l.admit(deliveries, exec, leaseTerm{now, lease})
 	l.slots.release(l.share, reserved-kept, len(deliveries) == 0)
 	if len(steps) > 0 {
 		exec.Dispatch(steps, l)
@@ -68,11 +69,11 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 }
 
 // read claims up to limit messages.
-func (l *lane) read(ctx context.Context, why look, limit int) ([]queues.Delivery, error) {
+func (l *lane) read(ctx context.Context, why look, limit int, lease time.Duration) ([]queues.Delivery, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	req := queues.ClaimRequest{Queue: l.ns.Queue, Limit: limit, Lease: l.opts.Lease, Sweep: why.sweep}
-	if !l.opts.BatchProcessing && why.messageID > 0 {
+	req := queues.ClaimRequest{Queue: l.queue, Limit: limit, Lease: lease, Sweep: why.sweep}
+	if !l.limits().BatchProcessing && why.messageID > 0 {
 		req.ID = why.messageID
 		deliveries, err := l.opts.Broker.Claim(ctx, req)
 		if err != nil || len(deliveries) > 0 {
@@ -114,7 +115,7 @@ func (l *lane) claimFailed(ctx context.Context, why look, err error) {
 func (l *lane) lookAhead(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	states, err := l.opts.Broker.Probe(ctx, []string{l.ns.Queue})
+	states, err := l.opts.Broker.Probe(ctx, []string{l.queue})
 	if err != nil || len(states) != 1 || states[0].Err != nil || states[0].NextDue < 0 {
 		return
 	}
@@ -125,7 +126,7 @@ func (l *lane) lookAhead(ctx context.Context) {
 
 // admit makes entries of deliveries. It returns the steps to dispatch and how
 // many of the reserved slots are in use.
-func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed time.Time) (steps []*pluginv1.Step, kept int) {
+func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed leaseTerm) (steps []*pluginv1.Step, kept int) {
 	if len(deliveries) == 0 {
 		return nil, 0
 	}
@@ -157,9 +158,12 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed ti
 		}
 	}
 	l.startFetches()
-	l.metrics.running.Set(float64(l.running))
+	l.metrics.running.set(l.running)
 	l.mu.Unlock()
 	l.budget.add(bytes)
+	if claimed.length != l.limits().Lease {
+		l.assertLeases() // the keeper goes by another length by now
+	}
 	if kept < len(deliveries) {
 		poke(l.kick)
 	}
@@ -169,16 +173,16 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed ti
 	return steps, kept
 }
 
-func (l *lane) newEntry(d *queues.Delivery, claimed time.Time) *entry {
+func (l *lane) newEntry(d *queues.Delivery, claimed leaseTerm) *entry {
 	e := &entry{
-		id:         l.nextID.Add(1),
-		lease:      d.Lease,
-		leaseStart: claimed,
-		claimedAt:  d.ClaimedAt,
-		claimCall:  claimed,
-		waited:     d.Waited,
-		record:     d.Record,
-		bytes:      int64(len(d.Body)),
+		id:        l.nextID.Add(1),
+		lease:     d.Lease,
+		term:      claimed,
+		claimedAt: d.ClaimedAt,
+		claimCall: claimed.start,
+		waited:    d.Waited,
+		record:    d.Record,
+		bytes:     int64(len(d.Body)),
 	}
 	l.entries[e.id] = e
 	l.byMessage[d.ID] = e
@@ -187,12 +191,12 @@ func (l *lane) newEntry(d *queues.Delivery, claimed time.Time) *entry {
 
 // adopt gives an entry the newer lease of a redelivery, so that what runs
 // already is not run twice. l.mu is held.
-func (l *lane) adopt(e *entry, d *queues.Delivery, claimed time.Time) {
+func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 	l.metrics.adopted.Inc()
 	l.log.Warn("a message was redelivered while it still runs here; the execution goes on under the new lease",
 		"message_id", d.ID, "epoch", d.Epoch)
 	e.lease = d.Lease
-	e.leaseStart = claimed
+	e.term = claimed
 	e.leaseLost = false
 	e.settled.unknown = false
 }
@@ -210,16 +214,17 @@ func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step 
 		return nil
 	}
 	e.state, e.exec = running, exec.Executor
+	e.timeout = l.ns.Timeout
 	l.startClock(e)
 	e.sent = &pluginv1.Step{
 		Id:             e.id,
-		Namespace:      l.ns.Name,
+		Namespace:      l.name,
 		Step:           e.step,
 		Input:          body,
 		Queue:          e.lease.Queue,
 		MessageId:      e.lease.ID,
 		Attempt:        uint32(e.attempt()), //nolint:gosec // a count of failures
-		TimeoutMs:      l.ns.Timeout.Milliseconds(),
+		TimeoutMs:      e.timeout.Milliseconds(),
 		EnqueuedAtUs:   e.lease.EnqueuedAt.UnixMicro(),
 		IdempotencyKey: e.origin().IdempotencyKey(),
 		TaskUuid:       e.fields.taskUUID,
@@ -231,12 +236,12 @@ func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step 
 
 // startClock gives an entry that is being dispatched its timeout; l.mu is held.
 func (l *lane) startClock(e *entry) {
-	if l.ns.Timeout > 0 {
-		e.deadline = l.opts.Now().Add(l.ns.Timeout)
+	if e.timeout > 0 {
+		e.deadline = l.opts.Now().Add(e.timeout)
 	}
 }
 
-// check reads the body and resolves the handler.
+// check reads the body and resolves the handler; l.mu is held.
 func (l *lane) check(e *entry, body []byte, state ExecutorState) *failure {
 	if body == nil {
 		return &failure{kind: string(queues.DeadNotAnObject), message: "the message body is NULL", permanent: queues.DeadNotAnObject}
@@ -280,7 +285,7 @@ func (l *lane) announce(steps []*pluginv1.Step) {
 		}
 		l.mu.Unlock()
 		l.opts.OnStep(StepEvent{
-			Kind: StepPickedUp, Namespace: l.ns.Name, Step: s.GetStep(),
+			Kind: StepPickedUp, Namespace: l.name, Step: s.GetStep(),
 			MessageID: s.GetMessageId(), Attempt: int(s.GetAttempt()), Waited: waited,
 		})
 	}

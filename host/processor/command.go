@@ -33,7 +33,7 @@ func (c ExecuteStep) execute(ctx context.Context, p *Processor) (None, error) {
 	}
 	return None{}, p.ExecuteStep(ctx, queues.Event{
 		Kind: queues.EventStepReady, Source: queues.SourcePoll,
-		Queue: l.ns.Queue, ReceivedAt: p.opts.Now(),
+		Queue: l.queue, ReceivedAt: p.opts.Now(),
 	})
 }
 
@@ -86,10 +86,10 @@ func (c Resume) execute(_ context.Context, p *Processor) (None, error) {
 type RefreshRegistry struct{}
 
 func (RefreshRegistry) execute(_ context.Context, p *Processor) (None, error) {
-	for _, l := range p.lanes {
+	for _, l := range p.table().all {
 		l.hint(queues.Event{
 			Kind: queues.EventStepReady, Source: queues.SourceSweep,
-			Queue: l.ns.Queue, ReceivedAt: p.opts.Now(),
+			Queue: l.queue, ReceivedAt: p.opts.Now(),
 		})
 	}
 	return None{}, nil
@@ -101,7 +101,7 @@ func (RefreshRegistry) execute(_ context.Context, p *Processor) (None, error) {
 type Recall struct{ Executor Executor }
 
 func (c Recall) execute(_ context.Context, p *Processor) (None, error) {
-	for _, l := range p.lanes {
+	for _, l := range p.table().all {
 		l.cancelAll(c.Executor, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
 	}
 	return None{}, nil
@@ -123,6 +123,9 @@ type Status struct {
 type NamespaceStatus struct {
 	Namespace Namespace
 	Paused    bool
+	// Leaving means that the namespace has been removed, or has moved to another
+	// queue, and that this lane only finishes what it has in hand.
+	Leaving bool
 	// Blocked says why the lane does not claim although it is not paused.
 	Blocked   string
 	Running   int
@@ -132,8 +135,9 @@ type NamespaceStatus struct {
 }
 
 func (GetStatus) execute(_ context.Context, p *Processor) (Status, error) {
-	status := Status{Namespaces: make([]NamespaceStatus, 0, len(p.lanes))}
-	for _, l := range p.lanes {
+	lanes := p.table().all
+	status := Status{Namespaces: make([]NamespaceStatus, 0, len(lanes))}
+	for _, l := range lanes {
 		status.Namespaces = append(status.Namespaces, l.snapshot())
 	}
 	status.SlotsUsed, status.SlotsTotal = p.slots.usage()
@@ -151,6 +155,7 @@ func (l *lane) snapshot() NamespaceStatus {
 	return NamespaceStatus{
 		Namespace: l.ns,
 		Paused:    l.paused,
+		Leaving:   l.leaving,
 		Blocked:   l.status.blocked,
 		Running:   l.running,
 		Settling:  len(l.entries) - l.running,

@@ -25,5 +25,9 @@
 //   - Only failures spend the failure budget. Drains, lost leases, snoozes and
 //     plugins that were not ready cost nothing; a delivery that ended without
 //     any outcome counts towards max_deliveries.
+//   - Namespaces and limits change while the processor runs ([Processor.Apply]),
+//     and nothing that runs is interrupted by it. A policy decides about what
+//     comes back while it is in force. A lane whose namespace is gone finishes as
+//     in a drain and leaves nothing behind.
 //   - Nothing in here blocks on a plugin or on another namespace.
 package processor

@@ -21,10 +21,8 @@ const (
 type entry struct {
 	id    uint64 // the step's id towards the plugin
 	lease queues.Lease
-	// leaseStart is the host's clock from which the lease counts: before the
-	// call that granted it, so that the host never believes in it too long.
-	leaseStart time.Time
-	state      entryState
+	term  leaseTerm
+	state entryState
 	// exec is what the step was dispatched to. Its cancellation goes there: the
 	// registry may name another by then. sent is kept while it has no outcome.
 	exec Executor
@@ -38,7 +36,8 @@ type entry struct {
 	step      string // the resolved handler
 	bytes     int64  // held of the byte budget
 
-	deadline    time.Time // zero: none
+	timeout     time.Duration // the namespace's when the step was dispatched
+	deadline    time.Time     // zero: none
 	cancelled   pluginv1.CancelReason
 	cancelledAt time.Time
 	leaseLost   bool
@@ -50,6 +49,20 @@ type entry struct {
 	duration time.Duration
 	settled  settleHistory
 }
+
+// leaseTerm is for how long a lease runs. start is on the host's clock, before
+// the call that granted the lease, so that the host never believes in it too
+// long. The length is the lease's own: the limit may be another by then.
+type leaseTerm struct {
+	start  time.Time
+	length time.Duration
+}
+
+// isDue tells whether a third of the time is over.
+func (t leaseTerm) isDue(now time.Time) bool { return now.Sub(t.start) >= t.length/3 }
+
+// isOver tells whether the lease may have run out.
+func (t leaseTerm) isOver(now time.Time) bool { return now.Sub(t.start) >= t.length }
 
 // settleHistory remembers what earlier tries of a settlement told.
 type settleHistory struct {

@@ -41,10 +41,10 @@ func (l *lane) fetchAll() {
 
 // fetch brings one body and dispatches its step.
 func (l *lane) fetch(e *entry) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.opts.Lease)
+	ctx, cancel := context.WithTimeout(context.Background(), l.limits().Lease)
 	defer cancel()
 	body, bad, err := l.body(ctx, e)
-	exec, ok := l.opts.Registry.Executor(l.ns.Name)
+	exec, ok := l.opts.Registry.Executor(l.name)
 	if err == nil && !ok {
 		err = errors.New("no plugin is registered for the namespace")
 	}

@@ -125,6 +125,7 @@ type bundle struct {
 	broker *pgmq.Broker
 	db     *pgxpool.Pool
 	steps  chan processor.StepEvent
+	opts   processor.Options
 }
 
 // fixed is a registry with one plugin for everything.
@@ -165,8 +166,11 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 			ResultQueue: "results", DeadLetter: "ns_dead",
 			Retry: processor.RetryPolicy{MaxAttempts: 3, MaxDeliveries: 3, Delay: processor.Fixed(10 * time.Millisecond)},
 		}},
-		MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
-		SettlementBuffer: 1000, Bytes: 64 << 20, MaxBody: 64 << 20, KillTimeout: patience,
+		Limits: processor.Limits{
+			MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
+			SettlementBuffer: 1000, Bytes: 64 << 20,
+		},
+		MaxBody: 64 << 20, KillTimeout: patience,
 		WorkerID: "test", QueueOf: func(ns string) (string, bool) { return ns + "_queue", ns == "other" || ns == "ns" },
 		OnStep:  func(e processor.StepEvent) { b.steps <- e },
 		Metrics: processor.NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
@@ -174,6 +178,7 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 	for _, change := range changes {
 		change(&opts)
 	}
+	b.opts = opts
 	b.Processor = processor.New(opts)
 	b.Start()
 	t.Cleanup(func() {

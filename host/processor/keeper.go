@@ -19,17 +19,18 @@ const (
 // keep extends the leases of all lanes and enforces step timeouts. It returns
 // when ctx ends.
 func (p *Processor) keep(ctx context.Context) {
-	tick := min(max(p.opts.Lease/12, minKeeperTick), maxKeeperTick)
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	incarnation := p.opts.Broker.Incarnation()
 	var rounds sync.WaitGroup
 	defer rounds.Wait()
 	for {
+		timer.Reset(min(max(p.limits.Load().Lease/12, minKeeperTick), maxKeeperTick))
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
+		case <-p.keepSoon:
 		}
 		p.keeperProgress.Store(p.opts.Now().UnixNano())
 		p.observeBuffers()
@@ -38,11 +39,11 @@ func (p *Processor) keep(ctx context.Context) {
 		// lease now, and take what does not match as lost.
 		if current := p.opts.Broker.Incarnation(); current != incarnation {
 			incarnation = current
-			for _, l := range p.lanes {
+			for _, l := range p.table().all {
 				l.assertAll.Store(true)
 			}
 		}
-		for _, l := range p.lanes {
+		for _, l := range p.table().all {
 			l.enforceTimeouts()
 			// A lane whose last round is still under way (a locked table, say) keeps
 			// nobody else's leases waiting.
@@ -55,8 +56,11 @@ func (p *Processor) keep(ctx context.Context) {
 			}
 			l.extending.Store(true)
 			rounds.Go(func() {
-				defer l.extending.Store(false)
 				l.extend(ctx, leases)
+				l.extending.Store(false)
+				if l.assertAll.Load() {
+					poke(p.keepSoon) // asked for while this round was under way
+				}
 			})
 		}
 	}
@@ -76,6 +80,13 @@ type heldLease struct {
 	lease queues.Lease
 }
 
+// assertLeases makes the keeper extend every lease of the lane now, whatever its
+// age.
+func (l *lane) assertLeases() {
+	l.assertAll.Store(true)
+	poke(l.keepSoon)
+}
+
 // dueLeases are the leases that are older than a third of their time. Short
 // handlers never get that far.
 func (l *lane) dueLeases(all bool) []heldLease {
@@ -84,7 +95,7 @@ func (l *lane) dueLeases(all bool) []heldLease {
 	now := l.opts.Now()
 	var due []heldLease
 	for id, e := range l.entries {
-		if !e.leaseLost && (all || now.Sub(e.leaseStart) >= l.opts.Lease/3) {
+		if !e.leaseLost && (all || e.term.isDue(now)) {
 			due = append(due, heldLease{id, e.lease})
 		}
 	}
@@ -102,21 +113,21 @@ func (l *lane) extend(ctx context.Context, held []heldLease) {
 		for i, h := range batch {
 			leases[i] = h.lease
 		}
-		start := l.opts.Now()
-		callCtx, cancel := context.WithTimeout(ctx, max(l.opts.Lease/6, time.Second))
-		statuses, err := l.opts.Broker.Extend(callCtx, l.ns.Queue, leases, l.opts.Lease)
+		term := leaseTerm{l.opts.Now(), l.limits().Lease}
+		callCtx, cancel := context.WithTimeout(ctx, max(term.length/6, time.Second))
+		statuses, err := l.opts.Broker.Extend(callCtx, l.queue, leases, term.length)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			l.mu.Lock()
-			l.noteSettleError(err, start)
+			l.noteSettleError(err, term.start)
 			l.mu.Unlock()
 		}
-		l.extended(batch, statuses, err, start)
+		l.extended(batch, statuses, err, term)
 	}
 }
 
 // extended notes what an extension told.
-func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err error, start time.Time) {
+func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err error, term leaseTerm) {
 	toCancel := make(cancellations)
 	l.mu.Lock()
 	now := l.opts.Now()
@@ -127,11 +138,11 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 		}
 		switch {
 		case err == nil && statuses[i] == queues.Extended:
-			e.leaseStart = start
+			e.term = term
 			continue
 		case err == nil && statuses[i] == queues.ExtendLost:
 			e.leaseLost = true
-		case now.Sub(e.leaseStart) < l.opts.Lease:
+		case !e.term.isOver(now):
 			continue // still ours for sure
 		}
 		// Lost, or not confirmed in time. What the handler answers anyway still

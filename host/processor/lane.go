@@ -16,9 +16,10 @@ import (
 // lane runs one namespace: it claims into free slots, hands steps to the
 // plugin and settles what comes back. Everything that finds work calls hint.
 type lane struct {
-	ns      Namespace
+	name, queue string // the namespace's; they never change
+
 	opts    *Options
-	decide  decider
+	limits  func() *Limits
 	slots   *slots
 	share   *share
 	budget  *budget
@@ -26,18 +27,25 @@ type lane struct {
 	metrics laneMetrics
 	log     hclog.Logger
 
+	keepSoon chan struct{} // wakes the keeper
+	life     laneLife
+
 	// wake has one place: any number of wakes before the loop looks are one.
 	wake chan struct{}
 	// kick does the same for the settler.
 	kick chan struct{}
 
-	work sync.WaitGroup // fetches of large bodies
+	work sync.WaitGroup // fetches of large bodies, and the wait for a last claim
 
 	// turn is held while the lane may claim. Who has paused it and then got the
 	// turn knows that nothing is claimed any more.
 	turn sync.Mutex
 
-	mu        sync.Mutex
+	mu sync.Mutex
+	// ns and decide are the policy in force. A change applies to what is decided
+	// from then on, whenever the step began.
+	ns        Namespace
+	decide    decider
 	entries   map[uint64]*entry
 	byMessage map[int64]*entry
 	running   int      // entries that hold a slot
@@ -46,6 +54,7 @@ type lane struct {
 	fetching  bool
 	hunger    hunger
 	paused    bool
+	leaving   bool          // the namespace is gone, or reads another queue
 	stopped   bool          // claims no more, for good
 	closing   bool          // and no claim is under way any more
 	empty     chan struct{} // closed when closing and no entries are left
@@ -68,9 +77,11 @@ type laneStatus struct {
 
 func newLane(p *Processor, ns Namespace) *lane {
 	l := &lane{
-		ns:        ns,
+		name:      ns.Name,
+		queue:     ns.Queue,
 		opts:      &p.opts,
-		decide:    decider{ns: ns, workerID: p.opts.WorkerID, queueOf: p.opts.QueueOf},
+		limits:    p.limits.Load,
+		keepSoon:  p.keepSoon,
 		slots:     p.slots,
 		budget:    p.budget,
 		nextID:    &p.nextID,
@@ -84,8 +95,24 @@ func newLane(p *Processor, ns Namespace) *lane {
 		empty:     make(chan struct{}),
 		status:    laneStatus{counts: make(map[Outcome]uint64)},
 	}
+	l.setPolicy(ns)
 	l.share = p.slots.join(ns.Concurrency, func() { poke(l.wake) })
 	return l
+}
+
+// setPolicy puts the namespace's values into force; l.mu is held, or the lane
+// is known to nobody yet.
+func (l *lane) setPolicy(ns Namespace) {
+	l.ns = ns
+	l.decide = decider{ns: ns, workerID: l.opts.WorkerID, queueOf: l.opts.QueueOf}
+}
+
+// change puts other values into force. What runs goes on.
+func (l *lane) change(ns Namespace) {
+	l.mu.Lock()
+	l.setPolicy(ns)
+	l.mu.Unlock()
+	l.slots.relimit(l.share, ns.Concurrency)
 }
 
 // poke puts a token into a channel with one place.
@@ -106,6 +133,42 @@ func (l *lane) hint(event queues.Event) {
 	}
 	l.mu.Unlock()
 	poke(l.wake)
+}
+
+// laneLife is a lane's goroutines. It has two stages, since what was claimed is
+// to be settled.
+type laneLife struct {
+	endClaiming, endSettling context.CancelFunc
+	claiming, settling       sync.WaitGroup
+}
+
+// start makes the lane run.
+func (l *lane) start() {
+	claimCtx, endClaiming := context.WithCancel(context.Background())
+	settleCtx, endSettling := context.WithCancel(context.Background())
+	l.life.endClaiming, l.life.endSettling = endClaiming, endSettling
+	l.progress.Store(l.opts.Now().UnixNano())
+	l.life.claiming.Go(func() { l.run(claimCtx) })
+	l.life.settling.Go(func() { l.settle(settleCtx) })
+}
+
+// stopClaiming ends the first stage without waiting for it.
+func (l *lane) stopClaiming() {
+	if l.life.endClaiming != nil {
+		l.life.endClaiming()
+	}
+}
+
+// join ends both stages and waits for all goroutines of the lane.
+func (l *lane) join() {
+	if l.life.endClaiming == nil {
+		return
+	}
+	l.life.endClaiming()
+	l.life.claiming.Wait()
+	l.life.endSettling()
+	l.life.settling.Wait()
+	l.work.Wait()
 }
 
 // run is the lane's loop. It returns when ctx ends.
@@ -172,7 +235,7 @@ func (l *lane) admissible(ctx context.Context) (laneExecutor, wait, bool) {
 	if held {
 		return laneExecutor{}, wait{in: never}, false
 	}
-	exec, ok := l.opts.Registry.Executor(l.ns.Name)
+	exec, ok := l.opts.Registry.Executor(l.name)
 	if !ok {
 		l.block(hclog.Warn, "no plugin is registered for the namespace")
 		return laneExecutor{}, wait{in: time.Second}, false
@@ -203,18 +266,21 @@ type laneExecutor struct {
 // resultQueueExists keeps the lane from running steps whose results could not
 // be delivered.
 func (l *lane) resultQueueExists(ctx context.Context) bool {
-	if l.ns.ResultQueue == "" {
+	l.mu.Lock()
+	queue := l.ns.ResultQueue
+	l.mu.Unlock()
+	if queue == "" {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	ok, err := l.opts.Broker.Exists(ctx, l.ns.ResultQueue)
+	ok, err := l.opts.Broker.Exists(ctx, queue)
 	switch {
 	case err != nil:
-		l.block(hclog.Warn, fmt.Sprintf("look for result queue %q: %v", l.ns.ResultQueue, err))
+		l.block(hclog.Warn, fmt.Sprintf("look for result queue %q: %v", queue, err))
 		return false
 	case !ok:
-		l.block(hclog.Warn, (&queues.MissingQueueError{Queue: l.ns.ResultQueue}).Error())
+		l.block(hclog.Warn, (&queues.MissingQueueError{Queue: queue}).Error())
 		return false
 	}
 	return true
@@ -256,11 +322,12 @@ func (l *lane) untilNext() time.Duration {
 
 // room is how many messages may be claimed beside those in hand; l.mu is held.
 func (l *lane) room(state ExecutorState) int {
-	room := min(l.ns.Concurrency-l.running, l.opts.BatchSize, l.opts.SettlementBuffer-len(l.entries)+l.running)
+	limits := l.limits()
+	room := min(l.ns.Concurrency-l.running, limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
 	if state.MaxConcurrency > 0 {
 		room = min(room, state.MaxConcurrency-l.running)
 	}
-	if !l.opts.BatchProcessing {
+	if !limits.BatchProcessing {
 		room = min(room, 1)
 	}
 	return room
@@ -289,6 +356,10 @@ func (l *lane) stop() {
 	l.mu.Unlock()
 	poke(l.wake)
 }
+
+// close makes the lane report its end; it has been stopped. A claim that is under
+// way has a deadline of its own, the caller's may end sooner.
+func (l *lane) close() { l.work.Go(l.awaitClaim) }
 
 // awaitClaim waits for a claim that was under way when the lane was stopped.
 // From then on the lane is empty once its entries are settled.

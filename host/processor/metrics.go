@@ -76,7 +76,7 @@ type laneMetrics struct {
 	waited, handler, total, claimed, settled prometheus.Observer
 	claimFault, settleFault, refused         prometheus.Counter
 	adopted, abandoned, stray                prometheus.Counter
-	running, settling                        prometheus.Gauge
+	running, settling                        level
 }
 
 func (m *Metrics) lane(namespace string) laneMetrics {
@@ -98,7 +98,29 @@ func (m *Metrics) lane(namespace string) laneMetrics {
 		adopted:     fault("adopted"),
 		abandoned:   fault("abandoned"),
 		stray:       fault("stray_result"),
-		running:     m.running.WithLabelValues(namespace),
-		settling:    m.settling.WithLabelValues(namespace),
+		running:     level{gauge: m.running.WithLabelValues(namespace)},
+		settling:    level{gauge: m.settling.WithLabelValues(namespace)},
 	}
+}
+
+// forget removes the series of a namespace that is gone.
+func (m *Metrics) forget(namespace string) {
+	labels := prometheus.Labels{"namespace": namespace}
+	for _, vec := range []interface {
+		DeletePartialMatch(labels prometheus.Labels) int
+	}{m.steps, m.waited, m.handler, m.total, m.claimed, m.settled, m.faults, m.running, m.settling} {
+		vec.DeletePartialMatch(labels)
+	}
+}
+
+// level is one lane's part of a gauge: while a namespace moves to another queue
+// two lanes have it. The lane's mutex guards it.
+type level struct {
+	gauge prometheus.Gauge
+	now   int
+}
+
+func (l *level) set(now int) {
+	l.gauge.Add(float64(now - l.now))
+	l.now = now
 }

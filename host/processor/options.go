@@ -32,13 +32,8 @@ type Registry interface {
 	Executor(namespace string) (Executor, bool)
 }
 
-// Options are the parts and limits of a Processor. All fields without a
-// default are required.
-type Options struct {
-	Broker     queues.Broker
-	Registry   Registry
-	Namespaces []Namespace
-
+// Limits bound the work of a host. They can be changed while it runs.
+type Limits struct {
 	// MaxConcurrent bounds the steps in flight on this host, all namespaces
 	// together.
 	MaxConcurrent int
@@ -54,6 +49,18 @@ type Options struct {
 	SettlementBuffer int
 	// Bytes bounds the message bodies that are held at once.
 	Bytes int64
+}
+
+// Options are the parts and limits of a Processor. All fields without a
+// default are required.
+type Options struct {
+	Broker   queues.Broker
+	Registry Registry
+	// Namespaces are those at first; Apply changes them.
+	Namespaces []Namespace
+
+	// Limits are those at first; Apply changes them.
+	Limits
 	// MaxBody is the largest body that a plugin can be sent; larger messages
 	// are dead-lettered.
 	MaxBody int64

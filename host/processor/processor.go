@@ -13,25 +13,35 @@ import (
 )
 
 // Processor runs the lanes. Its methods are safe for concurrent use. The order
-// of life is New, Start, Drain, Stop.
+// of life is New, Start, Drain, Stop; between New and Drain the namespaces and
+// limits can be changed with Apply.
 type Processor struct {
-	opts    Options
-	slots   *slots
-	budget  *budget
-	nextID  atomic.Uint64
-	lanes   []*lane
-	byName  map[string]*lane
-	byQueue map[string]*lane
+	opts   Options
+	limits atomic.Pointer[Limits]
+	slots  *slots
+	budget *budget
+	nextID atomic.Uint64
+	lanes  atomic.Pointer[laneTable]
 
 	keeperProgress atomic.Int64
+	keepSoon       chan struct{} // one place
 
-	mu       sync.Mutex
-	started  bool
-	cancel   context.CancelFunc // stops claiming
-	stopRest context.CancelFunc // stops settling and keeping
-	claiming sync.WaitGroup
-	rest     sync.WaitGroup
+	mu       sync.Mutex // held while the table or the state of life changes
+	state    lifeState
+	stopped  chan struct{}      // closed by Stop
+	endKeep  context.CancelFunc // ends the keeper
+	keeper   sync.WaitGroup
+	partings sync.WaitGroup // removals that are under way
 }
+
+// lifeState is where a processor is in its life.
+type lifeState int
+
+const (
+	built lifeState = iota
+	started
+	draining
+)
 
 // New builds the lanes; nothing runs yet.
 func New(opts Options) *Processor {
@@ -39,18 +49,18 @@ func New(opts Options) *Processor {
 		opts.Now = time.Now
 	}
 	p := &Processor{
-		opts:    opts,
-		slots:   newSlots(opts.MaxConcurrent),
-		budget:  newBudget(opts.Bytes),
-		byName:  make(map[string]*lane, len(opts.Namespaces)),
-		byQueue: make(map[string]*lane, len(opts.Namespaces)),
+		opts:     opts,
+		slots:    newSlots(opts.MaxConcurrent),
+		budget:   newBudget(opts.Bytes),
+		keepSoon: make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
 	}
+	p.limits.Store(&opts.Limits)
+	lanes := make([]*lane, 0, len(opts.Namespaces))
 	for _, ns := range opts.Namespaces {
-		l := newLane(p, ns)
-		p.lanes = append(p.lanes, l)
-		p.byName[ns.Name] = l
-		p.byQueue[ns.Queue] = l
+		lanes = append(lanes, newLane(p, ns))
 	}
+	p.lanes.Store(newLaneTable(lanes, nil))
 	return p
 }
 
@@ -58,19 +68,17 @@ func New(opts Options) *Processor {
 func (p *Processor) Start() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.started {
+	if p.state != built {
 		return
 	}
-	p.started = true
-	claimCtx, cancel := context.WithCancel(context.Background())
-	restCtx, stopRest := context.WithCancel(context.Background())
-	p.cancel, p.stopRest = cancel, stopRest
+	p.state = started
+	keepCtx, endKeep := context.WithCancel(context.Background())
+	p.endKeep = endKeep
 	p.keeperProgress.Store(p.opts.Now().UnixNano())
-	for _, l := range p.lanes {
-		p.claiming.Go(func() { l.run(claimCtx) })
-		p.rest.Go(func() { l.settle(restCtx) })
+	for _, l := range p.table().all {
+		l.start()
 	}
-	p.rest.Go(func() { p.keep(restCtx) })
+	p.keeper.Go(func() { p.keep(keepCtx) })
 }
 
 // Drain stops claiming and waits until every message in hand is settled. At
@@ -79,35 +87,37 @@ func (p *Processor) Start() {
 // says how many messages could not even be given back; they come back when
 // their leases end.
 func (p *Processor) Drain(ctx context.Context) error {
-	for _, l := range p.lanes {
+	p.mu.Lock()
+	p.state = draining
+	lanes := p.table().all
+	p.mu.Unlock()
+	for _, l := range lanes {
 		l.stop()
 	}
-	// Claims that are under way have deadlines of their own; the drain's may end
-	// sooner.
-	for _, l := range p.lanes {
-		p.rest.Go(l.awaitClaim)
+	for _, l := range lanes {
+		l.close()
 	}
-	if p.allEmpty(ctx) == nil {
+	if allEmpty(ctx, lanes) == nil {
 		return nil
 	}
-	for _, l := range p.lanes {
+	for _, l := range lanes {
 		l.cancelAll(nil, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
 	}
 	grace, cancel := context.WithTimeout(context.Background(), p.opts.KillTimeout)
 	defer cancel()
-	if p.allEmpty(grace) == nil {
+	if allEmpty(grace, lanes) == nil {
 		return nil
 	}
-	for _, l := range p.lanes {
+	for _, l := range lanes {
 		l.giveUp("the host is shutting down")
 	}
 	last, cancel := context.WithTimeout(context.Background(), max(p.opts.KillTimeout, time.Second))
 	defer cancel()
-	if p.allEmpty(last) == nil {
+	if allEmpty(last, lanes) == nil {
 		return nil
 	}
 	left := 0
-	for _, l := range p.lanes {
+	for _, l := range lanes {
 		l.mu.Lock()
 		left += len(l.entries)
 		l.mu.Unlock()
@@ -116,8 +126,8 @@ func (p *Processor) Drain(ctx context.Context) error {
 }
 
 // allEmpty waits for the last entry of every lane.
-func (p *Processor) allEmpty(ctx context.Context) error {
-	for _, l := range p.lanes {
+func allEmpty(ctx context.Context, lanes []*lane) error {
+	for _, l := range lanes {
 		select {
 		case <-l.empty:
 		case <-ctx.Done():
@@ -131,17 +141,24 @@ func (p *Processor) allEmpty(ctx context.Context) error {
 // stay leased until their leases end.
 func (p *Processor) Stop() {
 	p.mu.Lock()
-	started := p.started
-	p.mu.Unlock()
-	if !started {
-		return
+	p.state = draining
+	select {
+	case <-p.stopped:
+	default:
+		close(p.stopped)
 	}
-	p.cancel()
-	p.claiming.Wait()
-	p.stopRest()
-	p.rest.Wait()
-	for _, l := range p.lanes {
-		l.work.Wait()
+	lanes, endKeep := p.table().all, p.endKeep
+	p.mu.Unlock()
+	for _, l := range lanes {
+		l.stopClaiming()
+	}
+	for _, l := range lanes {
+		l.join()
+	}
+	p.partings.Wait()
+	if endKeep != nil {
+		endKeep()
+		p.keeper.Wait()
 	}
 }
 
@@ -160,7 +177,7 @@ func (p *Processor) ExecuteStep(_ context.Context, event queues.Event) error {
 var ErrUnknownQueue = errors.New("queue belongs to no namespace of this host")
 
 func (p *Processor) hint(event queues.Event) error {
-	l, ok := p.byQueue[event.Queue]
+	l, ok := p.table().byQueue[event.Queue]
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrUnknownQueue, event.Queue)
 	}
@@ -173,7 +190,7 @@ func (p *Processor) hint(event queues.Event) error {
 var ErrUnknownNamespace = errors.New("unknown namespace")
 
 func (p *Processor) lane(namespace string) (*lane, error) {
-	l, ok := p.byName[namespace]
+	l, ok := p.table().byName[namespace]
 	if !ok {
 		return nil, fmt.Errorf("%w %q", ErrUnknownNamespace, namespace)
 	}
@@ -184,9 +201,9 @@ func (p *Processor) lane(namespace string) (*lane, error) {
 func (p *Processor) Live(limit time.Duration) error {
 	now := p.opts.Now()
 	stuck := func(last int64) bool { return last != 0 && now.UnixNano()-last > int64(limit) }
-	for _, l := range p.lanes {
+	for _, l := range p.table().all {
 		if stuck(l.progress.Load()) {
-			return fmt.Errorf("the lane of namespace %q has not come round for %v", l.ns.Name, limit)
+			return fmt.Errorf("the lane of namespace %q has not come round for %v", l.name, limit)
 		}
 	}
 	if stuck(p.keeperProgress.Load()) {

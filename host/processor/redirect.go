@@ -24,7 +24,7 @@ func (r *redirection) take(e *entry) bool {
 	}
 	if !r.looked {
 		r.looked = true
-		if exec, ok := l.opts.Registry.Executor(l.ns.Name); ok {
+		if exec, ok := l.opts.Registry.Executor(l.name); ok {
 			r.to = laneExecutor{Executor: exec, ExecutorState: exec.State()}
 		}
 	}

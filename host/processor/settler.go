@@ -95,15 +95,15 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	for i, e := range batch {
 		settlements[i] = queues.Settlement{Lease: e.lease, Action: e.action}
 	}
-	l.metrics.settling.Set(float64(len(l.pending) + len(batch)))
+	l.metrics.settling.set(len(l.pending) + len(batch))
 	l.mu.Unlock()
 
-	results := l.opts.Broker.Settle(ctx, l.ns.Queue, settlements)
+	results := l.opts.Broker.Settle(ctx, l.queue, settlements)
 
 	l.metrics.settled.Observe(float64(len(batch)))
 	gone, ok := l.acknowledge(batch, settlements, results)
 	l.mu.Lock()
-	l.metrics.settling.Set(float64(len(l.pending)))
+	l.metrics.settling.set(len(l.pending))
 	l.mu.Unlock()
 	// The lane may have a message to wait for now.
 	poke(l.wake)
@@ -258,11 +258,11 @@ func (l *lane) report(gone []fate) {
 			l.metrics.handler.Observe(g.duration.Seconds())
 		}
 		if retry, is := g.action.(queues.Retry); is && l.opts.Rescheduled != nil {
-			l.opts.Rescheduled(l.ns.Queue, retry.Delay)
+			l.opts.Rescheduled(l.queue, retry.Delay)
 		}
 		if l.opts.OnStep != nil {
 			l.opts.OnStep(StepEvent{
-				Kind: StepSettled, Namespace: l.ns.Name, Step: g.stepName(),
+				Kind: StepSettled, Namespace: l.name, Step: g.stepName(),
 				MessageID: g.lease.ID, Attempt: g.attempt(), Waited: g.waited,
 				Outcome: g.outcome, StartedAt: g.started, Duration: g.duration, Total: total, Err: g.errText,
 			})

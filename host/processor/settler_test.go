@@ -19,10 +19,10 @@ func settlingLane(t *testing.T) (*lane, *entry) {
 	ns := testDecider().ns
 	ns.Concurrency = 1
 	p := New(Options{
-		Namespaces: []Namespace{ns}, MaxConcurrent: 1, Bytes: 100,
+		Namespaces: []Namespace{ns}, Limits: Limits{MaxConcurrent: 1, Bytes: 100},
 		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
 	})
-	l := p.lanes[0]
+	l := p.table().all[0]
 	e := testEntry()
 	e.id, e.bytes, e.state = 1, 100, settling
 	e.action = queues.Complete{}
@@ -81,7 +81,7 @@ func TestSettlerRepeatsAFencedSettlementUnderAnAdoptedLease(t *testing.T) {
 	t.Parallel()
 	l, e := settlingLane(t)
 	tried := []queues.Settlement{{Lease: e.lease, Action: e.action}}
-	l.adopt(e, &queues.Delivery{Lease: queues.Lease{Queue: e.lease.Queue, ID: e.lease.ID, Epoch: e.lease.Epoch + 2, EnqueuedAt: e.lease.EnqueuedAt}}, time.Now())
+	l.adopt(e, &queues.Delivery{Lease: queues.Lease{Queue: e.lease.Queue, ID: e.lease.ID, Epoch: e.lease.Epoch + 2, EnqueuedAt: e.lease.EnqueuedAt}}, leaseTerm{time.Now(), time.Minute})
 	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{{Status: queues.LeaseLost}})
 	require.Empty(t, gone)
 	require.Equal(t, []*entry{e}, l.pending)

@@ -16,7 +16,7 @@ func (l *lane) finish(decided func() []*entry) {
 	}
 	l.running -= len(done)
 	hungry := l.hunger.hungry(l.opts.Now())
-	l.metrics.running.Set(float64(l.running))
+	l.metrics.running.set(l.running)
 	l.mu.Unlock()
 	if len(done) == 0 {
 		return

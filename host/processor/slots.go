@@ -1,6 +1,9 @@
 package processor
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // newcomerShare is the part of the host's slots that only lanes with nothing
 // in flight may take, so that the first message of a quiet namespace does not
@@ -39,6 +42,29 @@ func (s *slots) join(limit int, wake func()) *share {
 	defer s.mu.Unlock()
 	s.shares = append(s.shares, sh)
 	return sh
+}
+
+// leave removes a lane that holds no slots any more.
+func (s *slots) leave(sh *share) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = slices.DeleteFunc(s.shares, func(other *share) bool { return other == sh })
+	s.starved = slices.DeleteFunc(s.starved, func(other *share) bool { return other == sh })
+}
+
+// resize changes how many slots there are; the caller wakes the lanes. Slots in
+// use beyond the new total stay in use until they are released.
+func (s *slots) resize(total int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total = total
+}
+
+// relimit changes a lane's bound.
+func (s *slots) relimit(sh *share, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh.limit = limit
 }
 
 // reserve takes up to want slots and returns how many it took.
