@@ -72,6 +72,7 @@ plugin "orders" {
   group     = null                       # default: the user's
   instances = 1
   tls       = "auto"                     # "off" for a debugger or a language without it
+  swap      = "overlap"                  # a new version starts beside the old one; "stop_first": in its place
 
   limits {                               # of each process; docs/isolation.md says what enforces them
     cpus       = null                    # such as 1.5

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stephost/stephost/eventsystem"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/host/fleet"
 	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/queues"
@@ -146,16 +147,44 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 
 func (c controller) pluginStatus() []admin.Plugin {
 	list := make([]admin.Plugin, 0, len(c.cfg.Plugins))
-	for _, p := range c.fleet.Current() {
-		list = append(list, pluginStatus(p.Plugin))
+	at := make(map[string]int)
+	for _, g := range c.fleet.Generations() {
+		if !g.Retiring {
+			at[g.Name] = len(list)
+			list = append(list, pluginStatus(g))
+			continue
+		}
+		n, current := at[g.Name]
+		if !current { // it has been removed
+			n = len(list)
+			at[g.Name] = n
+			list = append(list, admin.Plugin{Name: g.Name, State: string(supervisor.StateDraining), Reason: "removed from the configuration"})
+		}
+		list[n].Retiring = append(list[n].Retiring, retiringStatus(g))
 	}
 	return list
 }
 
-func pluginStatus(p *supervisor.Plugin) admin.Plugin {
+func retiringStatus(g fleet.Generation) admin.Retiring {
+	s := g.Plugin.Status()
+	retiring := admin.Retiring{
+		Generation: g.Number, Version: s.Version, State: string(s.State), Reason: s.Reason, Since: s.Since,
+	}
+	for _, i := range s.Instances {
+		if i.PID != 0 {
+			retiring.PIDs = append(retiring.PIDs, i.PID)
+		}
+		retiring.InFlight += i.InFlight
+	}
+	return retiring
+}
+
+func pluginStatus(g fleet.Generation) admin.Plugin {
+	p := g.Plugin
 	s := p.Status()
 	plugin := admin.Plugin{
-		Name: s.Name, Version: s.Version,
+		Generation: g.Number,
+		Name:       s.Name, Version: s.Version,
 		State: string(s.State), Reason: s.Reason, Since: s.Since,
 		Ready: s.Ready(), NextAttempt: s.NextAttempt,
 		Restarts: s.Restarts, Crashes: s.Crashes, FailedStarts: s.FailedStarts, Hangs: s.Hangs,

@@ -322,6 +322,12 @@ func (h *Host) ResetPlugin(ctx context.Context, name string) error {
 	return controller{h}.ResetPlugin(ctx, name)
 }
 
+// ReloadPlugin swaps a plugin's processes for new ones of its program as it is
+// now.
+func (h *Host) ReloadPlugin(ctx context.Context, name string) (admin.Swap, error) {
+	return controller{h}.ReloadPlugin(ctx, name)
+}
+
 // SetMode switches the deployment mode of a running host.
 func (h *Host) SetMode(ctx context.Context, mode eventsystem.Mode) error {
 	return controller{h}.SetMode(ctx, mode)

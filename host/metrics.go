@@ -87,10 +87,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, state := range pluginStates() {
 			gauge(c.pluginState, truth(state == status.State), status.Name, string(state))
 		}
-		inFlight := 0
-		for _, i := range status.Instances {
-			inFlight += i.InFlight
-		}
 		counter(c.pluginRestarts, status.Restarts, status.Name)
 		counter(c.pluginCrashes, status.Crashes, status.Name)
 		counter(c.pluginFailedStarts, status.FailedStarts, status.Name)
@@ -99,7 +95,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.pluginTimeToReady, status.TimeToReady.Seconds(), status.Name)
 		}
 		gauge(c.pluginReady, float64(status.Ready()), status.Name)
-		gauge(c.pluginSteps, float64(inFlight), status.Name)
+	}
+	// Those of a version that retires are with the plugin too.
+	inFlight := make(map[string]int)
+	for _, g := range c.host.fleet.Generations() {
+		inFlight[g.Name] += g.Plugin.InFlight()
+	}
+	for name, n := range inFlight {
+		gauge(c.pluginSteps, float64(n), name)
 	}
 }
 

@@ -91,6 +91,7 @@ func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) super
 		Name: p.Name, Command: p.Command, Args: p.Args, Env: env,
 		EnvFrom: p.EnvFrom, Dir: p.CWD, User: p.User, Group: p.Group,
 		SHA256: p.SHA256, Instances: p.Instances, DisableTLS: p.TLS == "off",
+		Swap: supervisor.Swap(p.Swap),
 		Restart: supervisor.Restart{
 			BackoffInitial: p.Restart.BackoffInitial, BackoffMax: p.Restart.BackoffMax,
 			MaxCrashes: p.Restart.MaxCrashes, Window: p.Restart.Window,

@@ -21,12 +21,13 @@ import (
 
 // fakeHost is a Controller with two namespaces whose answers a test sets.
 type fakeHost struct {
-	mu       sync.Mutex
-	status   admin.Status
-	stuck    []string
-	unready  []string
-	modeErr  error
-	panicked bool
+	mu        sync.Mutex
+	status    admin.Status
+	stuck     []string
+	unready   []string
+	modeErr   error
+	reloadErr error
+	panicked  bool
 }
 
 func newFakeHost() *fakeHost {
@@ -105,6 +106,22 @@ func (h *fakeHost) ResetPlugin(_ context.Context, name string) error {
 		}
 	}
 	return fmt.Errorf("plugin %q: %w: this host has orders", name, admin.ErrNotFound)
+}
+
+func (h *fakeHost) ReloadPlugin(_ context.Context, name string) (admin.Swap, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if name != "orders" {
+		return admin.Swap{}, fmt.Errorf("plugin %q: %w: this host has orders", name, admin.ErrNotFound)
+	}
+	if h.reloadErr != nil {
+		return admin.Swap{}, h.reloadErr
+	}
+	return admin.Swap{
+		Plugin: name, Took: admin.Seconds(40 * time.Millisecond),
+		Old: admin.PluginVersion{Generation: 1, Version: "1.0.0", PIDs: []int{43}},
+		New: admin.PluginVersion{Generation: 2, Version: "1.1.0", PIDs: []int{44}},
+	}, nil
 }
 
 type bundle struct {

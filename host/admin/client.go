@@ -143,6 +143,12 @@ func (c *Client) SetPaused(ctx context.Context, namespace string, paused bool) (
 	return ask[Namespace](ctx, c, http.MethodPost, "/namespaces/"+url.PathEscape(namespace)+"/"+verb, nil)
 }
 
+// ReloadPlugin starts a plugin's program anew and waits until the new processes
+// serve, or are known not to.
+func (c *Client) ReloadPlugin(ctx context.Context, name string) (Swap, error) {
+	return ask[Swap](ctx, c, http.MethodPost, "/plugins/"+url.PathEscape(name)+"/reload", nil)
+}
+
 func ask[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var result T
 	var payload io.Reader

@@ -50,6 +50,11 @@ func TestClientRoundTrip(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "starting", plugin.State)
 
+			swap, err := b.client.ReloadPlugin(ctx, "orders")
+			require.NoError(t, err)
+			require.Equal(t, admin.PluginVersion{Generation: 2, Version: "1.1.0", PIDs: []int{44}}, swap.New)
+			require.Equal(t, 40*time.Millisecond, swap.Took.Duration())
+
 			_, err = b.client.SetPaused(ctx, "nowhere", true)
 			var refusal *admin.APIError
 			require.ErrorAs(t, err, &refusal)

@@ -30,6 +30,12 @@ type Controller interface {
 	// once what waits. It is an ErrNotFound when there is no such plugin, and an
 	// ErrConflict when the plugin is being stopped.
 	ResetPlugin(ctx context.Context, name string) error
+	// ReloadPlugin starts a plugin's program anew beside the old processes,
+	// which finish their steps and end once the new ones serve. It returns when
+	// they do, or with the reason why the old ones serve on. It is an ErrNotFound
+	// when there is no such plugin and an ErrConflict while the plugin is being
+	// changed already.
+	ReloadPlugin(ctx context.Context, name string) (Swap, error)
 }
 
 // Errors that a Controller wraps to choose how a request fails. Any other

@@ -37,6 +37,7 @@ func (s *Server) handler() http.Handler {
 	s.route(private, "/namespaces/{name}/resume", methods{http.MethodPost: s.setPaused(false)})
 	s.route(private, "/plugins", methods{http.MethodGet: s.plugins})
 	s.route(private, "/plugins/{name}/reset", methods{http.MethodPost: s.resetPlugin})
+	s.route(private, "/plugins/{name}/reload", methods{http.MethodPost: s.reloadPlugin})
 	s.route(private, "/mode", methods{http.MethodGet: s.mode, http.MethodPut: s.setMode})
 	private.Handle("/metrics", s.metrics())
 	private.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -122,6 +123,13 @@ func (s *Server) resetPlugin(r *http.Request) (int, any, error) {
 		}
 	}
 	return 0, nil, fmt.Errorf("plugin %q: %w", name, ErrNotFound)
+}
+
+func (s *Server) reloadPlugin(r *http.Request) (int, any, error) {
+	name := r.PathValue("name")
+	s.opts.Logger.Info("plugin is reloaded by an operator", "plugin", name)
+	swap, err := s.opts.Controller.ReloadPlugin(r.Context(), name)
+	return http.StatusOK, swap, err
 }
 
 func (s *Server) setPaused(paused bool) answer {

@@ -199,6 +199,27 @@ func TestPluginReset(t *testing.T) {
 	require.Contains(t, got.error(t), "the plugin is stopped")
 }
 
+func TestPluginReload(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+
+	got := b.do(t, http.MethodPost, "/plugins/orders/reload", "")
+	require.Equal(t, http.StatusOK, got.code, got.body)
+	require.Contains(t, got.body, `"version": "1.1.0"`)
+
+	got = b.do(t, http.MethodPost, "/plugins/nowhere/reload", "")
+	require.Equal(t, http.StatusNotFound, got.code)
+
+	b.host.with(func(h *fakeHost) { h.reloadErr = fmt.Errorf("%w: it is being changed already", admin.ErrConflict) })
+	got = b.do(t, http.MethodPost, "/plugins/orders/reload", "")
+	require.Equal(t, http.StatusConflict, got.code)
+
+	b.host.with(func(h *fakeHost) { h.reloadErr = errors.New("the old version serves on: exit status 3") })
+	got = b.do(t, http.MethodPost, "/plugins/orders/reload", "")
+	require.Equal(t, http.StatusInternalServerError, got.code)
+	require.Equal(t, "the old version serves on: exit status 3", got.error(t))
+}
+
 func TestErrorsAreJSON(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
@@ -242,7 +263,7 @@ func TestTokenGuardsAllButHealth(t *testing.T) {
 	}
 	for _, request := range []string{
 		"GET /status", "GET /metrics", "GET /mode", "PUT /mode", "GET /namespaces", "GET /plugins",
-		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "POST /plugins/orders/reset", "GET /nothing",
+		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "POST /plugins/orders/reset", "POST /plugins/orders/reload", "GET /nothing",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer wrong", "Basic secret", "secret"} {

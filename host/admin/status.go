@@ -129,6 +129,39 @@ type Plugin struct {
 	Breaker     Breaker    `json:"breaker"`
 	Steps       []string   `json:"steps,omitempty"`
 	Instances   []Instance `json:"instances"`
+	// Generation counts the versions that ran here, from 1. The counts above are
+	// of this one.
+	Generation int `json:"generation"`
+	// Retiring are older generations that finish their steps.
+	Retiring []Retiring `json:"retiring,omitempty"`
+}
+
+// Retiring is a generation that takes no more steps.
+type Retiring struct {
+	Generation int       `json:"generation"`
+	Version    string    `json:"version,omitempty"`
+	State      string    `json:"state"`
+	Reason     string    `json:"reason,omitempty"`
+	Since      time.Time `json:"since,omitzero"`
+	PIDs       []int     `json:"pids,omitempty"`
+	InFlight   int       `json:"in_flight"`
+}
+
+// Swap is how a new version of a plugin took the place of the old one.
+type Swap struct {
+	Plugin string        `json:"plugin"`
+	Old    PluginVersion `json:"old"`
+	New    PluginVersion `json:"new"`
+	// Took is the time until the new version served.
+	Took Seconds `json:"took_seconds"`
+}
+
+// PluginVersion is one generation of a plugin.
+type PluginVersion struct {
+	Generation int `json:"generation"`
+	// Version is what the plugin calls itself; absent if it never came up.
+	Version string `json:"version,omitempty"`
+	PIDs    []int  `json:"pids,omitempty"`
 }
 
 // Breaker says how far a plugin is from tripping: Crashes, failed starts among

@@ -115,6 +115,7 @@ type Plugin struct {
 	Group     string   // name or number; empty: the user's
 	Instances int
 	TLS       string // auto, off
+	Swap      string // overlap, stop_first
 	Restart   Restart
 	Limits    Limits
 

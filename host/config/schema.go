@@ -38,7 +38,7 @@ func defaults() Config {
 }
 
 func defaultPlugin(name string) *Plugin {
-	return &Plugin{Name: name, Instances: 1, TLS: "auto", Restart: Restart{
+	return &Plugin{Name: name, Instances: 1, TLS: "auto", Swap: "overlap", Restart: Restart{
 		BackoffInitial: 500 * time.Millisecond, BackoffMax: 30 * time.Second, MaxCrashes: 5, Window: 2 * time.Minute,
 	}, Limits: Limits{Cgroup: "off"}}
 }
@@ -136,6 +136,7 @@ func pluginSection(p *Plugin) *section {
 			text("group", &p.Group, notEmpty),
 			integer("instances", &p.Instances, maxCount),
 			enum("tls", &p.TLS, "auto", "off"),
+			enum("swap", &p.Swap, "overlap", "stop_first"),
 		},
 		blocks: []block{
 			{name: "restart", single: &section{keys: []key{

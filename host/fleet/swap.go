@@ -27,22 +27,50 @@ type Version struct {
 
 // Swap replaces a plugin's generation by one of the spec and returns when the
 // new one serves, which the old one's last steps may outlast. After an error
-// the old one serves on; see Prepare.
+// the old one serves on; see Prepare. ctx bounds the wait, not the swap.
 func (f *Fleet) Swap(ctx context.Context, spec Spec) (Swapped, error) {
+	type outcome struct {
+		swapped Swapped
+		err     error
+	}
+	done := make(chan outcome, 1)
+	f.mu.Lock()
+	if f.stopped {
+		f.mu.Unlock()
+		return Swapped{}, ErrStopped
+	}
+	f.background.Go(func() {
+		swapped, err := f.swap(f.life, spec)
+		done <- outcome{swapped, err}
+	})
+	f.mu.Unlock()
+	select {
+	case o := <-done:
+		return o.swapped, o.err
+	case <-ctx.Done():
+		return Swapped{}, fmt.Errorf("the swap of plugin %q goes on, and the log will tell how it ends: %w", spec.Name, context.Cause(ctx))
+	}
+}
+
+func (f *Fleet) swap(ctx context.Context, spec Spec) (Swapped, error) {
 	began := time.Now()
-	log := f.opts.Deps.Logger.With("plugin", spec.Name)
 	if _, known := f.Lookup(spec.Name); !known {
 		return Swapped{}, &UnknownPluginError{Plugin: spec.Name}
 	}
 	p, err := f.Prepare(ctx, Change{Start: []Spec{spec}})
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		return Swapped{}, err
+	}
+	log := f.opts.Deps.Logger.With("plugin", spec.Name)
 	if err != nil {
 		log.Error("plugin is not swapped", "error", err)
-		return Swapped{}, fmt.Errorf("swap plugin %q: %w", spec.Name, err)
+		return Swapped{}, fmt.Errorf("plugin %q is not swapped: %w", spec.Name, err)
 	}
 	part := p.parts[0]
 	swapped := Swapped{Plugin: spec.Name, Old: part.before, New: versionOf(part.fresh)}
 	if err := p.Flip(nil); err != nil {
-		return Swapped{}, fmt.Errorf("swap plugin %q: %w", spec.Name, errors.Join(err, p.Abort()))
+		return Swapped{}, fmt.Errorf("plugin %q is not swapped: %w", spec.Name, errors.Join(err, p.Abort()))
 	}
 	swapped.Took = time.Since(began)
 	log.Info("plugin swapped", "generation", swapped.New.Generation, "version", swapped.New.Version,

@@ -160,7 +160,7 @@ func (p *Plugin) Drain(ctx context.Context) error {
 	}
 	for _, proc := range procs {
 		if err := proc.waitDrained(ctx); err != nil {
-			return fmt.Errorf("drain plugin %q: %w; %d steps are in flight", p.spec.Name, err, p.inFlight())
+			return fmt.Errorf("drain plugin %q: %w; %d steps are in flight", p.spec.Name, err, p.InFlight())
 		}
 	}
 	return nil
@@ -195,7 +195,8 @@ func (p *Plugin) processes() []*process {
 	return procs
 }
 
-func (p *Plugin) inFlight() int {
+// InFlight is how many steps are with the processes.
+func (p *Plugin) InFlight() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0

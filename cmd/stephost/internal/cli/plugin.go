@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show and reset the plugins of a running host, and make, check and try plugins without one"})
+	group := asGroup(&cobra.Command{Use: "plugin", Short: "Show, reload and reset the plugins of a running host, and make, check and try plugins without one"})
 	group.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List plugins with their processes",
@@ -48,7 +49,7 @@ func (a *app) pluginCommand() *cobra.Command {
 			}
 			return a.printf("plugin %s is %s\n", plugin.Name, plugin.State)
 		},
-	})
+	}, a.pluginReloadCommand())
 	a.adminFlag(group)
 	group.AddCommand(a.pluginNewCommand(), a.pluginCheckCommand())
 	return group
@@ -57,18 +58,30 @@ func (a *app) pluginCommand() *cobra.Command {
 func (a *app) printPlugins(list []admin.Plugin) error {
 	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "NEXT START", "PIDS", "RUNNING", "RESTARTS", "CRASHES", "REASON")
 	for _, plugin := range list {
-		var pids []string
+		var pids []int
 		running := 0
 		for _, instance := range plugin.Instances {
 			if instance.PID > 0 {
-				pids = append(pids, strconv.Itoa(instance.PID))
+				pids = append(pids, instance.PID)
 			}
 			running += instance.InFlight
 		}
 		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt),
-			strings.Join(pids, ","), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120))
+			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120))
+		for _, old := range plugin.Retiring {
+			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", join(old.PIDs), old.InFlight, "-", "-",
+				fmt.Sprintf("generation %d finishes its steps", old.Generation))
+		}
 	}
 	return t.flush()
+}
+
+func join(pids []int) string {
+	texts := make([]string, len(pids))
+	for i, pid := range pids {
+		texts[i] = strconv.Itoa(pid)
+	}
+	return strings.Join(texts, ",")
 }
 
 // pluginState is like "ready", or "ready (2/3)" for a pool.

@@ -1,0 +1,4 @@
+plugin "orders" {
+  command = "../bin/plugin"
+  swap    = "rolling"
+}
