@@ -119,3 +119,59 @@ func TestHungHandlerCostsItsProcessAndNobodyElse(t *testing.T) {
 		})
 	}
 }
+
+// TestPoolLosesOnlyWhatOneProcessHad crashes one of three processes.
+func TestPoolLosesOnlyWhatOneProcessHad(t *testing.T) {
+	t.Parallel()
+	const instances, each = 3, 10
+	b := startConfigured(t, conf{
+		"plugin.instances":               strconv.Itoa(instances),
+		"plugin.restart.backoff_initial": `"1ms"`,
+	})
+	b.eventually("all are ready", func() bool { return b.plugin().Ready == instances })
+	b.send("a_queue", bodies(instances*each, fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("log"), b.path("go")))...)
+	b.eventually("all run", func() bool { return len(b.runs("log")) == instances*each })
+	load := make(map[int]int)
+	for _, pid := range b.runs("log") {
+		load[pid]++
+	}
+	victim := b.plugin().Instances[1].PID
+	require.Equal(t, each, load[victim], "the load is level")
+
+	require.NoError(t, syscall.Kill(victim, syscall.SIGKILL))
+	b.eventually("it is noticed", func() bool { return b.plugin().Crashes == 1 })
+	b.touch("go")
+	b.results(instances * each)
+	b.eventually("all are ready again", func() bool { return b.plugin().Ready == instances })
+	require.Equal(t, (instances-1)*each, b.count(`SELECT count(*) FROM pgmq.a_a_queue WHERE read_ct = 1`),
+		"what the others had went on undisturbed")
+	require.Equal(t, each, b.count(`SELECT count(*) FROM pgmq.a_a_queue WHERE read_ct > 1`))
+	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.a_a_queue WHERE headers->'stephost' ?| ARRAY['failures', 'crashes']`))
+	for _, i := range b.plugin().Instances {
+		require.Equal(t, i.Index == 1, i.Restarts == 1)
+	}
+}
+
+// TestFrozenPluginIsReplacedAndLosesNothing takes as long as a health check
+// takes to give up.
+func TestFrozenPluginIsReplacedAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := startConfigured(t, conf{
+		"plugin.instances":               "2",
+		"plugin.restart.backoff_initial": `"1ms"`,
+	})
+	b.eventually("both are ready", func() bool { return b.plugin().Ready == 2 })
+	b.send("a_queue", bodies(10, fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("log"), b.path("go")))...)
+	b.eventually("all run", func() bool { return len(b.runs("log")) == 10 })
+	frozen := b.plugin().Instances[0].PID
+	require.NoError(t, syscall.Kill(frozen, syscall.SIGSTOP))
+	b.touch("go")
+	// Meanwhile the other process does its part.
+	b.eventually("the other half is done", func() bool { return b.Settled(t.Context(), "a") == 5 })
+	require.Equal(t, "ready", b.plugin().State)
+
+	b.results(10)
+	require.Equal(t, 5, b.count(`SELECT count(*) FROM pgmq.a_a_queue WHERE read_ct = 1`))
+	require.ErrorIs(t, syscall.Kill(frozen, 0), syscall.ESRCH)
+	require.Contains(t, b.logs.String(), "health check: no answer within 10s")
+}

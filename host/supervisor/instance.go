@@ -51,9 +51,10 @@ func (i *instance) run() {
 		case <-proc.failed:
 			// Nothing is dispatched to it any more before the suspects are named.
 			i.withdraw(proc)
-			crash := proc.examine()
-			planned := i.crashed(crash)
-			proc.buryCrashed(crash)
+			found := proc.examine()
+			planned := i.crashed(found)
+			crash := proc.buryCrashed(found)
+			i.learned(crash)
 			i.report(crash, planned)
 		case <-proc.retired:
 			i.replace(proc)
@@ -175,6 +176,14 @@ func (i *instance) crashed(err error) plan {
 		i.failures = 0
 	}
 	return i.backOff(err)
+}
+
+// learned has the complete report of a crash that has been planned for.
+func (i *instance) learned(crash *CrashError) {
+	i.plugin.mu.Lock()
+	defer i.plugin.mu.Unlock()
+	i.lastErr = crash
+	i.become(StateBackingOff, firstLine(crash))
 }
 
 // failedStart plans what follows a start that did not lead to a ready process.

@@ -374,14 +374,18 @@ func (p *process) examine() *CrashError {
 	return e
 }
 
-// buryCrashed ends what is left after a failure and completes the report.
-func (p *process) buryCrashed(e *CrashError) {
+// buryCrashed ends what is left after a failure. It returns, and gives as the
+// cause of what is lost, a complete report: the steps in flight and the last
+// lines are known only now.
+func (p *process) buryCrashed(found *CrashError) *CrashError {
+	e := *found
 	p.buryWith(func(lost int) error {
 		e.Exit = p.runner.process().exit
 		e.Stderr = p.output.last()
 		e.InFlight = lost
-		return e
+		return &e
 	})
+	return &e
 }
 
 func (p *process) bury(cause error) { p.buryWith(func(int) error { return cause }) }

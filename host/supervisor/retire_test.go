@@ -17,6 +17,16 @@ import (
 
 var errHung = errors.New(`handler "hold" has ignored its cancellation`)
 
+// pidIn is the process id that a file has.
+func pidIn(t *testing.T, file string) int {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(string(content))
+	require.NoError(t, err)
+	return pid
+}
+
 // holding dispatches steps that hold until they are cancelled, and waits until
 // they run.
 func (b *bench) holding(t *testing.T, n int) (ids []uint64, s *sink) {
@@ -58,10 +68,7 @@ func TestHungHandlerCostsItsProcess(t *testing.T) {
 	b := startWith(t, s, d, log)
 	b.awaitReady(t)
 	old := b.pid()
-	content, err := os.ReadFile(s.Env["ARG"])
-	require.NoError(t, err)
-	grandchild, err := strconv.Atoi(string(content))
-	require.NoError(t, err)
+	grandchild := pidIn(t, s.Env["ARG"])
 
 	ids, sk := b.holding(t, 2)
 	hung, other := ids[0], ids[1]

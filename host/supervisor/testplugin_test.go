@@ -68,7 +68,8 @@ func runTestPlugin(mode string) {
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: protocol.ServerPlugins(&testPlugin{mode: mode, release: make(chan struct{})}),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, protocol.ServerOptions()...)...)
+			opts = append(opts, protocol.ServerOptions()...)
+			return grpc.NewServer(append(opts, healthOptions(mode, arg)...)...)
 		},
 	})
 	if mode == "ignore-shutdown" {
@@ -190,6 +191,11 @@ func (p *testPlugin) act(step *pluginv1.Step) []*pluginv1.Result {
 		time.Sleep(time.Minute)
 	case "sigstop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case "spin":
+		go func() {
+			for {
+			}
+		}()
 	case "twice":
 		return []*pluginv1.Result{succeed(id, nil), succeed(id, nil)}
 	case "stranger":
