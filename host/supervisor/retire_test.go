@@ -2,7 +2,6 @@ package supervisor_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -16,16 +15,6 @@ import (
 )
 
 var errHung = errors.New(`handler "hold" has ignored its cancellation`)
-
-// pidIn is the process id that a file has.
-func pidIn(t *testing.T, file string) int {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	pid, err := strconv.Atoi(string(content))
-	require.NoError(t, err)
-	return pid
-}
 
 // holding dispatches steps that hold until they are cancelled, and waits until
 // they run.
