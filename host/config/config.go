@@ -29,6 +29,9 @@ type Config struct {
 	// Files are the sources, by name, for Print. They are there also when the
 	// file has errors.
 	Files map[string]*hcl.File
+
+	// written has the keys that the file writes, by path.
+	written map[string]writtenKey
 }
 
 // Host describes the process.

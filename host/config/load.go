@@ -78,11 +78,17 @@ func Parse(filename string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 	} else {
 		r.check()
 	}
+	cfg.written = make(map[string]writtenKey)
+	r.remember("host", hostSection(&cfg.Host))
+	r.remember("queue", queueSection(&cfg.Queue))
+	r.remember("event_system", eventSystemSection(&cfg.EventSystem))
 	for _, p := range r.plugins {
+		r.remember(pluginPath(p.Name), pluginSection(p))
 		p.EvalContext = d.ctx
 		cfg.Plugins = append(cfg.Plugins, *p)
 	}
 	for _, n := range r.namespaces {
+		r.remember(namespacePath(n.Name), namespaceSection(n))
 		cfg.Namespaces = append(cfg.Namespaces, *n)
 	}
 	return &cfg, hclfile.Tidy(append(syntax, d.diags...))

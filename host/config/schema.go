@@ -55,7 +55,7 @@ func hostSection(h *Host) *section {
 	return &section{
 		keys: []key{
 			text("id", &h.ID, notEmpty),
-			enum("log_level", &h.LogLevel, "trace", "debug", "info", "warn", "error", "off"),
+			live(enum("log_level", &h.LogLevel, "trace", "debug", "info", "warn", "error", "off")),
 			enum("log_format", &h.LogFormat, "text", "json"),
 		},
 		blocks: []block{
@@ -64,8 +64,8 @@ func hostSection(h *Host) *section {
 				secret("token", &h.Admin.Token),
 			}}},
 			{name: "shutdown", single: &section{keys: []key{
-				duration("drain_timeout", &h.Shutdown.DrainTimeout, true),
-				duration("kill_timeout", &h.Shutdown.KillTimeout, true),
+				live(duration("drain_timeout", &h.Shutdown.DrainTimeout, true)),
+				live(duration("kill_timeout", &h.Shutdown.KillTimeout, true)),
 			}}},
 		},
 	}
@@ -76,7 +76,7 @@ func queueSection(q *Queue) *section {
 		keys: []key{
 			secret("dsn", &q.DSN),
 			secret("listen_dsn", &q.ListenDSN),
-			text("queue_name", &q.QueueName, queueTemplate),
+			live(text("queue_name", &q.QueueName, queueTemplate)),
 			enum("notifications", &q.Notifications, "auto", "pgmq", "tasker"),
 			enum("on_complete", &q.OnComplete, "archive", "delete"),
 		},
@@ -91,30 +91,30 @@ func eventSystemSection(e *EventSystem) *section {
 	return &section{
 		keys: []key{
 			text("system_id", &e.SystemID, notEmpty),
-			mode("deployment_mode", &e.DeploymentMode),
+			live(mode("deployment_mode", &e.DeploymentMode)),
 			boolean("health_monitoring_enabled", &e.HealthMonitoringEnabled),
 			duration("health_check_interval", &e.HealthCheckInterval, false),
-			integer("max_concurrent_processors", &e.MaxConcurrentProcessors, maxCount),
+			live(integer("max_concurrent_processors", &e.MaxConcurrentProcessors, maxCount)),
 			duration("processing_timeout", &e.ProcessingTimeout, false),
 		},
 		blocks: []block{
 			{name: "listener", single: &section{keys: []key{
-				boolean("enabled", &l.Enabled),
-				boolean("batch_processing", &l.BatchProcessing),
+				live(boolean("enabled", &l.Enabled)),
+				live(boolean("batch_processing", &l.BatchProcessing)),
 				duration("connection_timeout", &l.ConnectionTimeout, false),
 				duration("retry_interval", &l.RetryInterval, false),
 				duration("safety_sweep", &l.SafetySweep, false),
 			}}},
 			{name: "fallback_poller", single: &section{keys: []key{
-				boolean("enabled", &p.Enabled),
+				live(boolean("enabled", &p.Enabled)),
 				duration("polling_interval", &p.PollingInterval, false),
-				integer("batch_size", &p.BatchSize, maxCount),
-				duration("visibility_timeout", &p.VisibilityTimeout, false),
+				live(integer("batch_size", &p.BatchSize, maxCount)),
+				live(duration("visibility_timeout", &p.VisibilityTimeout, false)),
 			}}},
 			{name: "buffers", single: &section{keys: []key{
 				integer("events", &b.Events, maxBuffer),
-				integer("settlements", &b.Settlements, maxBuffer),
-				byteSize("bytes", &b.Bytes),
+				live(integer("settlements", &b.Settlements, maxBuffer)),
+				live(byteSize("bytes", &b.Bytes)),
 			}}},
 		},
 	}

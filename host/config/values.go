@@ -36,8 +36,16 @@ type key struct {
 	name     string
 	target   any // the pointer that decode fills; identifies the key
 	required bool
-	decode   func(value) error
-	show     func() any
+	// live: a running host takes the value of a file that is read again.
+	live   bool
+	decode func(value) error
+	show   func() any
+}
+
+// live marks a key of the host that can change while it runs.
+func live(k key) key {
+	k.live = true
+	return k
 }
 
 // value is a known value without marks, null only inside collections.
