@@ -35,7 +35,8 @@ type Options struct {
 }
 
 // Check checks the clauses one after the other. The error is about the check
-// itself: ctx has ended, or the options are wrong. When it returns, no process
+// itself: ctx has ended, the options are wrong, or the program cannot be
+// executed (a *supervisor.ProgramError). When it returns, no process
 // of the plugin is left.
 func Check(ctx context.Context, opts Options) (*Report, error) {
 	if opts.Patience == 0 {
@@ -53,6 +54,9 @@ func Check(ctx context.Context, opts Options) (*Report, error) {
 		f := k.find(ctx, c, outcomes)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("check plugin: %w", context.Cause(ctx))
+		}
+		if k.unusable != nil {
+			return nil, fmt.Errorf("check plugin: %w", k.unusable)
 		}
 		outcomes[c.ID] = f.Outcome
 		report.Findings = append(report.Findings, f)

@@ -272,6 +272,18 @@ func TestUnknownClause(t *testing.T) {
 	require.ErrorContains(t, err, `no clause "drain.everything"`)
 }
 
+func TestProgramThatCannotBeExecuted(t *testing.T) {
+	t.Parallel()
+	opts := options(t, "sound")
+	opts.Spec.Command = "/no/such/plugin"
+	for _, only := range [][]string{nil, {"drain.idle"}} {
+		opts.Only = only
+		_, err := conformance.Check(t.Context(), opts)
+		var program *supervisor.ProgramError
+		require.ErrorAs(t, err, &program)
+	}
+}
+
 func TestCheckCanBeInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -82,7 +82,8 @@ func checkByHand(ctx context.Context, k *kit) error {
 	got, err := supervisor.ExecuteByHand(ctx, k.opts.Spec, k.opts.Deps)
 	switch {
 	case err != nil:
-		return violated("a program that can be executed", err.Error(), "")
+		k.notice(err)
+		return err
 	case !got.Ended:
 		return violated("the program exits without the magic cookie", fmt.Sprintf("it still runs after %v", k.opts.Patience), hint)
 	case got.Exit.Signal == 0 && got.Exit.Code == 0:

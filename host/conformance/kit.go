@@ -28,6 +28,7 @@ type kit struct {
 	// opened are the processes of the current clause.
 	opened []*supervisor.Session
 
+	unusable      error
 	met           *firstMeeting
 	name, version string
 	sampled       *sampled
@@ -80,10 +81,20 @@ func (k *kit) open(ctx context.Context) (*supervisor.Session, error) {
 func (k *kit) openSpec(ctx context.Context, spec supervisor.Spec) (*supervisor.Session, error) {
 	s, err := supervisor.OpenSession(ctx, spec, k.opts.Deps)
 	if err != nil {
+		k.notice(err)
 		return nil, err
 	}
 	k.opened = append(k.opened, s)
 	return s, nil
+}
+
+// notice remembers a program that cannot be executed: then there is nothing to
+// check.
+func (k *kit) notice(err error) {
+	var program *supervisor.ProgramError
+	if k.unusable == nil && errors.As(err, &program) {
+		k.unusable = program
+	}
 }
 
 // fresh starts and configures a process of its own for the clause.

@@ -51,7 +51,7 @@ func (a *app) pluginCommand() *cobra.Command {
 		},
 	}, a.pluginReloadCommand())
 	a.adminFlag(group)
-	group.AddCommand(a.pluginNewCommand(), a.pluginCheckCommand())
+	group.AddCommand(a.pluginNewCommand(), a.pluginCheckCommand(), a.pluginRunCommand())
 	return group
 }
 

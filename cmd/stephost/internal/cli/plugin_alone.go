@@ -64,7 +64,9 @@ func (o *alone) open(cmd *cobra.Command, args []string, logger hclog.Logger) (su
 func (o *alone) find(cmd *cobra.Command, args []string) (*config.Config, string, error) {
 	name := args[0]
 	if !strings.ContainsRune(name, filepath.Separator) {
-		cfg, err := o.loadConfig()
+		// Other plugins' programs are of no interest, and the start complains about
+		// this one's.
+		cfg, err := o.loadConfig(config.WithFileChecks(false))
 		if err != nil {
 			return nil, "", err
 		}

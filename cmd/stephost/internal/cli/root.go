@@ -23,6 +23,7 @@ Exit codes:
   1    failed
   2    wrong usage, or an invalid configuration
   3    no host answers
+  4-6  of plugin run: the step did not succeed; its help tells them apart
   130  interrupted; of run and dev: a second signal cut the drain short`
 
 func (a *app) rootCommand() *cobra.Command {
