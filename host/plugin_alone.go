@@ -12,7 +12,7 @@ import (
 func PluginAlone(opts Options, name string) (supervisor.Spec, supervisor.Deps, error) {
 	for _, p := range opts.Config.Plugins {
 		if p.Name == name {
-			spec := pluginSpec(opts.Config, p, &configBinder{plugin: p, files: opts.Config.Files})
+			spec := pluginSpec(opts.Config, p, &configBinder{plugin: p, files: opts.Config.Files, log: opts.Logger})
 			return spec, supervisor.Deps{Logger: opts.Logger, Shim: opts.ShimCommand, HostVersion: opts.Version}, nil
 		}
 	}

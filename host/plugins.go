@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
 	"golang.org/x/sync/errgroup"
 
@@ -52,7 +53,7 @@ func (h *Host) bindTo(namespaces []config.Namespace) fleet.Bind {
 func (h *Host) startPlugins() error {
 	specs := make([]fleet.Spec, 0, len(h.cfg.Plugins))
 	for _, p := range h.cfg.Plugins {
-		specs = append(specs, fleetSpec(h.cfg, p))
+		specs = append(specs, fleetSpec(h.cfg, p, h.log))
 	}
 	return h.fleet.Start(specs)
 }
@@ -62,8 +63,8 @@ func (h *Host) startPlugins() error {
 const longestDrain = 24 * time.Hour
 
 // fleetSpec is what a plugin's generations are started from.
-func fleetSpec(cfg *config.Config, p config.Plugin) fleet.Spec {
-	spec := fleet.Spec{Spec: pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files})}
+func fleetSpec(cfg *config.Config, p config.Plugin, log hclog.Logger) fleet.Spec {
+	spec := fleet.Spec{Spec: pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files, log: log})}
 	if spec.Swap == supervisor.SwapStopFirst {
 		// Its namespaces wait meanwhile.
 		spec.Drain = cfg.Host.Shutdown.DrainTimeout
@@ -142,11 +143,15 @@ func (h *Host) stopPlugins() error {
 type configBinder struct {
 	plugin config.Plugin
 	files  map[string]*hcl.File
+	// log takes warnings. Nil: whoever made the binder looks at diagnostics.
+	log hclog.Logger
 
 	mu     sync.Mutex
 	schema *pluginv1.ConfigBlock
 	// found is what the latest start brought up, warnings too.
 	found hcl.Diagnostics
+	// warned is what was logged last: each instance brings it up at each start.
+	warned string
 }
 
 // configure is called at each start, with what the new process describes.
@@ -173,14 +178,29 @@ func (b *configBinder) diagnostics() hcl.Diagnostics {
 	return slices.Clone(b.found)
 }
 
-// failure renders errors with their source lines; warnings alone are none.
+// failure renders errors with their source lines; warnings alone are logged.
 func (b *configBinder) failure(diags hcl.Diagnostics) error {
-	if !diags.HasErrors() {
+	if len(diags) == 0 {
 		return nil
 	}
-	var text strings.Builder
-	if err := config.Print(&text, diags, b.files); err != nil {
+	var printed strings.Builder
+	if err := config.Print(&printed, diags, b.files); err != nil {
 		return diags
 	}
-	return errors.New(strings.TrimSpace(text.String()))
+	text := strings.TrimSpace(printed.String())
+	if diags.HasErrors() {
+		return errors.New(text)
+	}
+	b.warn(text)
+	return nil
+}
+
+func (b *configBinder) warn(text string) {
+	b.mu.Lock()
+	news := text != b.warned
+	b.warned = text
+	b.mu.Unlock()
+	if news && b.log != nil {
+		b.log.Warn("the plugin's configuration has warnings", "plugin", b.plugin.Name, "diagnostics", text)
+	}
 }

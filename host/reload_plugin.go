@@ -33,7 +33,7 @@ func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, 
 func (h *Host) pluginSpecOf(name string) (fleet.Spec, bool) {
 	for _, p := range h.cfg.Plugins {
 		if p.Name == name {
-			return fleetSpec(h.cfg, p), true
+			return fleetSpec(h.cfg, p, h.log), true
 		}
 	}
 	return fleet.Spec{}, false
