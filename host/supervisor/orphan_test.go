@@ -38,18 +38,28 @@ func runTestHost(command string) {
 }
 
 // TestDeadHostLeavesNoPlugin kills a host by SIGKILL under a plugin that is a
-// shell script and under its child.
+// shell script and under its child. Not even their directory is left.
 func TestDeadHostLeavesNoPlugin(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	pids := filepath.Join(dir, "pids")
-	host := startTestHost(t, scriptIn(t, dir), pids)
+	sockets, err := os.MkdirTemp("", "s")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(sockets) })
+	host := startTestHost(t, scriptIn(t, dir), pids, "TMPDIR="+sockets)
 	plugin, child := awaitPIDs(t, pids)
+	made, err := os.ReadDir(sockets)
+	require.NoError(t, err)
+	require.Len(t, made, 1)
 
 	require.NoError(t, host.Process.Kill())
 	_ = host.Wait()
 	awaitGone(t, plugin)
 	awaitGone(t, child)
+	require.Eventually(t, func() bool {
+		left, err := os.ReadDir(sockets)
+		return err == nil && len(left) == 0
+	}, patience, 5*time.Millisecond)
 }
 
 // TestKilledShimTakesThePluginAlong has the second line of defence.
@@ -100,10 +110,10 @@ func scriptIn(t *testing.T, dir string) string {
 	return script
 }
 
-func startTestHost(t *testing.T, command, arg string) *exec.Cmd {
+func startTestHost(t *testing.T, command, arg string, env ...string) *exec.Cmd {
 	t.Helper()
 	host := exec.CommandContext(context.Background(), testBinary(t))
-	host.Env = append(os.Environ(), hostVariable+"="+command, "ARG="+arg)
+	host.Env = append(append(os.Environ(), hostVariable+"="+command, "ARG="+arg), env...)
 	host.Stderr = os.Stderr
 	require.NoError(t, host.Start())
 	t.Cleanup(func() {

@@ -18,6 +18,8 @@
 //   - When the plugin ends, what is left of its group is killed, so that a
 //     grandchild that holds stderr cannot hide the death.
 //   - The plugin inherits neither pipe.
+//   - The directory for the plugin's socket, which the host has made for this one
+//     process, goes with it.
 //   - Limits, user, cgroup and directory are the plugin's alone: they are set
 //     in its process before its program runs, by way of this binary.
 //   - The shim ignores the terminal's and the service manager's signals: the
@@ -34,6 +36,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"github.com/hashicorp/go-plugin"
 )
 
 // Command is the hidden argument by which a binary tells that it is to run
@@ -101,6 +105,10 @@ func supervise(setup Setup, args []string) int {
 	waitExit(cmd.Process.Pid)
 	g.end()
 	_ = cmd.Wait()
+	// A host that was killed cannot remove what it has made.
+	if dir := os.Getenv(plugin.EnvUnixSocketDir); dir != "" {
+		_ = os.RemoveAll(dir)
+	}
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return writeEnded(report, status)
 }
