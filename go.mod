@@ -2,6 +2,9 @@ module github.com/stephost/stephost
 
 go 1.26.0
 
+// The packages of the examples in JavaScript.
+ignore node_modules
+
 require (
 	github.com/dustin/go-humanize v1.1.0
 	github.com/google/go-cmp v0.7.0

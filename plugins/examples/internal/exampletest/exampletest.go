@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,9 +46,24 @@ type Example struct {
 // plugin's path; queues are created beside those of the namespaces.
 func Start(t testing.TB, blocks string, queues ...string) *Example {
 	t.Helper()
+	return StartProgram(t, Build(t), blocks, queues...)
+}
+
+// Abs makes the path of a program absolute.
+func Abs(t testing.TB, program string) string {
+	t.Helper()
+	path, err := filepath.Abs(program)
+	require.NoError(t, err)
+	return path
+}
+
+// StartProgram is Start with a plugin that needs no building. A relative path
+// is taken from the current directory.
+func StartProgram(t testing.TB, plugin, blocks string, queues ...string) *Example {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	plugin := Build(t)
+	plugin = Abs(t, plugin)
 	dsn := devpgtest.New(t, devpgtest.Template("examples", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := schema.Install(ctx, conn)
 		return err
