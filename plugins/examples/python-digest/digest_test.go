@@ -1,0 +1,66 @@
+// Package digest_test runs the Python example.
+package digest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/conformance"
+	"github.com/stephost/stephost/host/supervisor"
+	"github.com/stephost/stephost/plugins/examples/internal/exampletest"
+)
+
+func TestMain(m *testing.M) { exampletest.Main(m) }
+
+const findPython = "../../../plugin/python/find-python"
+
+const namespaces = `
+namespace "digests" {
+  plugin       = "digest"
+  result_queue = "results"
+}
+namespace "publishing" {
+  plugin       = "digest"
+  result_queue = "results"
+}
+`
+
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	for _, tls := range []string{"auto", "off"} {
+		t.Run("tls "+tls, func(t *testing.T) {
+			t.Parallel()
+			exampletest.NeedPython(t, findPython)
+			e := exampletest.StartProgram(t, "digest", `
+plugin "digest" {
+  command = PLUGIN
+  tls     = "`+tls+`"
+  config {
+    algorithm = "md5"
+    embargo   = "100ms"
+  }
+}`+namespaces, "results")
+			e.Send("digests_queue", `{"text": "Zoë"}`)
+			e.Send("digests_queue", `{"step": "digest"}`)
+
+			const digest = "fb44af73417cf03c023d098e7f07c114"
+			published := e.Rows(1, `SELECT message->'result'->>'published' || ' attempt ' || (message->>'attempt')
+				FROM pgmq.q_results WHERE message->>'step' = 'publish'`)
+			require.Equal(t, []string{digest + " attempt 1"}, published)
+			// The snooze gave the message back and spent no attempt.
+			e.Rows(1, `SELECT 'delivered again' FROM pgmq.a_publishing_queue WHERE read_ct > 1`)
+			dead := e.Rows(1, `SELECT headers->'stephost'->'dead'->>'reason' || ': ' || (headers->'stephost'->'dead'->>'error')
+				FROM pgmq.q_digests_dead`)
+			require.Equal(t, []string{"permanent: there is no text in the message"}, dead)
+		})
+	}
+}
+
+func TestConforms(t *testing.T) {
+	t.Parallel()
+	exampletest.NeedPython(t, findPython)
+	exampletest.Conforms(t, supervisor.Spec{Command: exampletest.Abs(t, "digest")},
+		conformance.Sample{Step: "digest", Input: []byte(`{"text": "Zoë"}`)},
+		conformance.Sample{Step: "stretch", Input: []byte(`{}`)})
+}
