@@ -37,11 +37,11 @@ run: postgres build ## start everything, send sample orders and show each step (
 	@exec bin/stephost dev --config $(CONFIG) --samples
 
 .PHONY: test
-test: go test-postgres cgo lint generate-check tidy-check ## all checks, and all tests under the race detector
+test: go test-postgres cgo lint generate-check tidy-check test-sdks ## all checks, and all tests under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: test-quick
-test-quick: go test-postgres ## the tests alone, without the race detector
+test-quick: go test-postgres test-sdks ## the tests alone, without the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: lint
@@ -61,6 +61,8 @@ fmt: go ## format the Go and protocol files
 .PHONY: generate
 generate: go $(TOOLS)/.stamp ## regenerate the code of the plugin protocol
 	cd plugin/protocol && PATH="$(TOOLS):$$PATH" buf generate
+	cp plugin/protocol/stephost/plugin/v1/plugin.proto plugin/node/plugin.proto
+	cd plugin/protocol && $(TOOLS)/buf build --as-file-descriptor-set --exclude-source-info -o ../python/stephost/protocol.binpb
 
 .PHONY: generate-check
 generate-check: go $(TOOLS)/.stamp ## lint the protocol and check that its generated code is up to date
@@ -86,6 +88,13 @@ clean: ## remove what was built (the data of `make run` stays in .stephost)
 .PHONY: test-postgres
 test-postgres:
 	@scripts/install-postgres.sh
+
+# The SDKs for other languages, where the languages are here.
+.PHONY: test-sdks
+test-sdks:
+	@scripts/install-runtimes.sh
+	@if [ -e plugin/node/node_modules/.package-lock.json ]; then cd plugin/node && node --test test/*.test.js; fi
+	@if python=$$(plugin/python/find-python 2>/dev/null); then cd plugin/python && "$$python" -m unittest discover -q -s tests -t .; fi
 
 .PHONY: go
 go:

@@ -19,6 +19,10 @@ while IFS= read -r file; do
 done < <(
 	{ find . -name '*.pb.go'; (cd "$fresh" && find . -name '*.pb.go'); } | sort -u
 )
+# The other SDKs carry the contract with them.
+diff -u stephost/plugin/v1/plugin.proto ../node/plugin.proto || stale=1
+buf build --as-file-descriptor-set --exclude-source-info -o "$fresh/protocol.binpb"
+cmp "$fresh/protocol.binpb" ../python/stephost/protocol.binpb || stale=1
 if [ "$stale" -ne 0 ]; then
 	echo 'the generated code is not what plugin.proto says: run `make generate` and commit the result' >&2
 	exit 1
