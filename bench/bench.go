@@ -42,7 +42,10 @@ type Options struct {
 	Crossings int
 	// Kills is how many times a plugin process is killed, each under a host of
 	// its own; 0 skips that part.
-	Kills  int
+	Kills int
+	// Swaps is how many times the plugin is swapped under load; 0 skips that
+	// part.
+	Swaps  int
 	Logger hclog.Logger
 }
 
@@ -55,12 +58,14 @@ type Report struct {
 	Start    *Start    `json:"start,omitempty"`
 	Boundary *Boundary `json:"boundary,omitempty"`
 	Recovery *Recovery `json:"recovery,omitempty"`
+	Swap     *Swap     `json:"swap,omitempty"`
 }
 
 const (
-	namespace = "bench"
-	queue     = "bench_queue"
-	dead      = "bench_dead"
+	namespace  = "bench"
+	pluginName = "noop"
+	queue      = "bench_queue"
+	dead       = "bench_dead"
 )
 
 // Run measures one part after the other.
@@ -100,6 +105,10 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 		}},
 		{"the recovery from a crash", opts.Kills > 0, func() (err error) {
 			report.Recovery, err = recovery(ctx, conn, opts)
+			return err
+		}},
+		{"swaps", opts.Swaps > 0, func() (err error) {
+			report.Swap, err = swap(ctx, conn, opts)
 			return err
 		}},
 	} {
@@ -184,13 +193,13 @@ func (o Options) config() *config.Config {
 			Buffers: config.Buffers{Events: 1024, Settlements: 4 * max(o.Slots, 1024), Bytes: 256 << 20},
 		},
 		Plugins: []config.Plugin{{
-			Name: "noop", Command: o.Plugin, Instances: 1,
+			Name: pluginName, Command: o.Plugin, Instances: 1,
 			Restart: config.Restart{
 				BackoffInitial: 500 * time.Millisecond, BackoffMax: 30 * time.Second, MaxCrashes: 5, Window: 2 * time.Minute,
 			},
 		}},
 		Namespaces: []config.Namespace{{
-			Name: namespace, Plugin: "noop", Queue: queue, Concurrency: o.Slots, StepKey: "step", DeadLetter: dead,
+			Name: namespace, Plugin: pluginName, Queue: queue, Concurrency: o.Slots, StepKey: "step", DeadLetter: dead,
 			Retry: config.Retry{
 				MaxAttempts: 5, MaxDeliveries: 20, Backoff: config.BackoffFixed, Initial: time.Second, Max: time.Second,
 			},

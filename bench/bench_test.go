@@ -54,7 +54,7 @@ func TestEveryStepIsCounted(t *testing.T) {
 func TestPluginLifeIsMeasured(t *testing.T) {
 	t.Parallel()
 	opts := options(t)
-	opts.Starts, opts.Crossings, opts.Kills = 2, 3000, 1
+	opts.Starts, opts.Crossings, opts.Kills, opts.Swaps = 2, 3000, 1, 2
 	report, err := bench.Run(t.Context(), opts)
 	require.NoError(t, err)
 	require.Positive(t, report.Start.ToReady.P50)
@@ -62,6 +62,9 @@ func TestPluginLifeIsMeasured(t *testing.T) {
 	require.Positive(t, report.Boundary.Loaded)
 	require.GreaterOrEqual(t, report.Boundary.Alone.Max, report.Boundary.Alone.P50)
 	require.Positive(t, report.Recovery.NextStep.P50)
+	require.Positive(t, report.Swap.Steps)
+	require.Zero(t, report.Swap.Failed)
+	require.Positive(t, report.Swap.Swapping.P50)
 }
 
 func TestMissingSchemaIsSaid(t *testing.T) {

@@ -29,7 +29,7 @@ and thrown away afterwards; in a database of yours the queues bench_queue and
 bench_dead are dropped and created anew.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if min(opts.Steps, opts.Samples, opts.Starts, opts.Crossings, opts.Kills) < 0 || opts.Slots < 1 || opts.Batch < 1 {
+			if min(opts.Steps, opts.Samples, opts.Starts, opts.Crossings, opts.Kills, opts.Swaps) < 0 || opts.Slots < 1 || opts.Batch < 1 {
 				return usagef(cmd, "the numbers of what is measured must not be negative, --slots and --batch must be positive")
 			}
 			return a.bench(cmd.Context(), opts, dsn)
@@ -45,6 +45,7 @@ bench_dead are dropped and created anew.`,
 	flags.IntVar(&opts.Starts, "starts", 20, "starts of the plugin; 0 skips it")
 	flags.IntVar(&opts.Crossings, "crossings", 200_000, "steps to the plugin and back without a database; 0 skips it")
 	flags.IntVar(&opts.Kills, "kills", 5, "times that the plugin is killed; 0 skips it")
+	flags.IntVar(&opts.Swaps, "swaps", 10, "times that the plugin is swapped under load; 0 skips it")
 	return cmd
 }
 
@@ -140,6 +141,13 @@ func (a *app) printReport(r bench.Report) error {
 	if k := r.Recovery; k != nil {
 		t.row("recovery p50", milliseconds(k.NextStep.P50), "ms, from SIGKILL to the next step's start")
 		t.row("recovery max", milliseconds(k.NextStep.Max), "ms")
+	}
+	if s := r.Swap; s != nil {
+		t.row("swap quiet max", milliseconds(s.Quiet.Max), "ms, from a message's commit to its settlement, without swaps")
+		t.row("swap max", milliseconds(s.Swapping.Max), fmt.Sprintf("ms, the same with %d swaps", s.Swaps))
+		t.row("swap p99", milliseconds(s.Swapping.P99), "ms")
+		t.row("swap failed", s.Failed, fmt.Sprintf("of %d steps", s.Steps))
+		t.row("swap again", s.Again, "deliveries given back unfinished")
 	}
 	return t.flush()
 }
