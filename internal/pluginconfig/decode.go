@@ -5,7 +5,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"github.com/stephost/stephost/internal/hclfile"
@@ -112,13 +111,13 @@ func (d *decoder) attribute(attr *hcl.Attribute, block hcl.Range, a schemaAttrib
 		}
 		return a.fallback
 	}
-	converted, err := convert.Convert(v, a.want)
+	converted, err := convertTo(v, a.want)
 	if err != nil {
 		detail := hclfile.Sentence(err.Error())
 		if len(marks) > 0 || a.secret {
-			detail = fmt.Sprintf("The value cannot be read as %s.", a.want.FriendlyName())
+			detail = fmt.Sprintf("The value cannot be read as %s.", err.want.FriendlyName())
 		}
-		d.fail(at, invalid, detail)
+		d.fail(locateExpr(attr.Expr, err.path), invalid, detail)
 		return null
 	}
 	if a.duration {

@@ -62,9 +62,9 @@ func (d *configDecoder) block(path []*pluginv1.PathStep, b *configBlock, raw jso
 		at := appendAttribute(path, a.name)
 		switch {
 		case !isNull(value):
-			d.value(at, value, target.Field(a.index))
+			d.value(at, value, target.FieldByIndex(a.index))
 		case a.defaultJSON != nil:
-			d.value(at, a.defaultJSON, target.Field(a.index))
+			d.value(at, a.defaultJSON, target.FieldByIndex(a.index))
 		case a.required:
 			d.complain(at, "%s is required", a.name)
 		}
@@ -72,7 +72,7 @@ func (d *configDecoder) block(path []*pluginv1.PathStep, b *configBlock, raw jso
 	for _, n := range b.blocks {
 		value := members[n.name]
 		delete(members, n.name)
-		d.nested(appendAttribute(path, n.name), n, value, target.Field(n.index))
+		d.nested(appendAttribute(path, n.name), n, value, target.FieldByIndex(n.index))
 	}
 	unknown := make([]string, 0, len(members))
 	for name := range members {
@@ -115,7 +115,7 @@ func (d *configDecoder) nested(path []*pluginv1.PathStep, n configNested, raw js
 func (d *configDecoder) labelled(path []*pluginv1.PathStep, n configNested, raw json.RawMessage, field reflect.Value) {
 	d.each(path, raw, func(label string, raw json.RawMessage) {
 		v := reflect.New(n.block.typ).Elem()
-		v.Field(n.block.label).SetString(label)
+		v.FieldByIndex(n.block.label).SetString(label)
 		d.block(appendKey(path, label), n.block, raw, v)
 		field.Set(reflect.Append(field, v))
 	})
@@ -207,8 +207,9 @@ func (d *configDecoder) number(path []*pluginv1.PathStep, raw json.RawMessage, v
 		v.SetFloat(f)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		limit := uint64(1)<<v.Type().Bits() - 1
+		// IsInt, because Uint64 calls 1.5 exactly 1.
 		u, accuracy := n.Uint64()
-		if accuracy != big.Exact || v.OverflowUint(u) {
+		if !n.IsInt() || accuracy != big.Exact || v.OverflowUint(u) {
 			d.complain(path, "must be a whole number between 0 and %d, not %s", limit, text)
 			return
 		}

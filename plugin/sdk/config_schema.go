@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 	"unicode"
-
-	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
 // configBlock is what reflection found out about a struct that stands for the
@@ -18,15 +15,15 @@ type configBlock struct {
 	typ    reflect.Type
 	attrs  []configAttr
 	blocks []configNested
-	// label is the index of the field that takes the block's label, or -1.
-	label int
+	// label is the index of the field that takes the block's label, or nil.
+	label []int
 }
 
 // configAttr is a field that stands for an attribute.
 type configAttr struct {
 	name        string
 	description string
-	index       int
+	index       []int
 	typ         reflect.Type
 	required    bool
 	defaultJSON json.RawMessage // nil: null
@@ -35,7 +32,7 @@ type configAttr struct {
 // configNested is a field that stands for a nested block.
 type configNested struct {
 	name  string
-	index int
+	index []int
 	shape nestedShape
 	block *configBlock
 }
@@ -68,8 +65,8 @@ func schemaOf(typ reflect.Type) *configBlock {
 	}
 	where := cmp.Or(typ.Name(), "struct")
 	b := buildBlock(typ, where, nil)
-	if b.label >= 0 {
-		panic(fmt.Sprintf("sdk: config field %s.%s: the config block has no label", where, typ.Field(b.label).Name))
+	if b.label != nil {
+		panic(fmt.Sprintf("sdk: config field %s.%s: the config block has no label", where, typ.FieldByIndex(b.label).Name))
 	}
 	if len(b.attrs) == 0 && len(b.blocks) == 0 {
 		return nil
@@ -86,38 +83,72 @@ func buildBlock(typ reflect.Type, where string, outer []reflect.Type) *configBlo
 		}
 	}
 	outer = append(outer[:len(outer):len(outer)], typ)
-	b := &configBlock{typ: typ, label: -1}
-	names := map[string]string{}
+	b := &configBlock{typ: typ}
+	b.addFields(typ, where, nil, map[string]string{}, outer)
+	return b
+}
+
+// addFields reads the fields of a struct into the block: the block's own, or
+// one that is embedded in it. index leads to the struct, names has what is
+// taken.
+func (b *configBlock) addFields(typ reflect.Type, where string, index []int, names map[string]string, outer []reflect.Type) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		at := where + "." + f.Name
+		to := append(index[:len(index):len(index)], i)
 		field, tagged := parseTag(f, at)
 		if !tagged {
+			if f.Anonymous {
+				b.addEmbedded(f, at, to, names, outer)
+			}
 			continue
 		}
 		if other, taken := names[field.name]; taken && !field.label {
 			panic(fmt.Sprintf("sdk: config field %s: name %q is taken by %s", at, field.name, other))
 		}
-		names[field.name] = at
+		if !field.label {
+			names[field.name] = at
+		}
 		switch {
 		case field.label:
-			b.setLabel(i, f, at)
+			b.setLabel(to, f, at)
 		case field.block:
-			b.blocks = append(b.blocks, buildNested(field.name, i, f, at, outer))
+			b.blocks = append(b.blocks, buildNested(field.name, to, f, at, outer))
 		default:
-			b.attrs = append(b.attrs, buildAttr(field, i, f, at))
+			b.attrs = append(b.attrs, buildAttr(field, to, f, at))
 		}
 	}
-	return b
+}
+
+// addEmbedded reads an embedded struct as if its fields stood here. What has no
+// tags in it is the plugin's own.
+func (b *configBlock) addEmbedded(f reflect.StructField, at string, index []int, names map[string]string, outer []reflect.Type) {
+	switch typ := f.Type; {
+	case typ.Kind() == reflect.Struct:
+		b.addFields(typ, at, index, names, outer)
+	case typ.Kind() == reflect.Pointer && hasTags(typ.Elem(), 0):
+		panic(fmt.Sprintf("sdk: config field %s: embed the struct itself, not a pointer to it", at))
+	}
+}
+
+// hasTags reports whether a struct has a field with an hcl tag.
+func hasTags(typ reflect.Type, depth int) bool {
+	if typ.Kind() != reflect.Struct || depth > maxTypeDepth {
+		return false
+	}
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		if _, tagged := f.Tag.Lookup("hcl"); tagged || f.Anonymous && hasTags(indirect(f.Type), depth+1) {
+			return true
+		}
+	}
+	return false
 }
 
 // parseTag reads a field's `hcl` tag.
 func parseTag(f reflect.StructField, at string) (configField, bool) {
 	tag, tagged := f.Tag.Lookup("hcl")
 	if !tagged {
-		if f.Anonymous {
-			panic(fmt.Sprintf("sdk: config field %s: embedded structs are not supported; list its fields here", at))
-		}
 		return configField{}, false
 	}
 	if !f.IsExported() {
@@ -157,24 +188,24 @@ func isIdentifier(name string) bool {
 	return true
 }
 
-func (b *configBlock) setLabel(i int, f reflect.StructField, at string) {
-	if b.label >= 0 {
+func (b *configBlock) setLabel(index []int, f reflect.StructField, at string) {
+	if b.label != nil {
 		panic(fmt.Sprintf("sdk: config field %s: a block has at most one label", at))
 	}
 	if f.Type.Kind() != reflect.String {
 		panic(fmt.Sprintf("sdk: config field %s: a label is a string, not %s", at, f.Type))
 	}
-	b.label = i
+	b.label = index
 }
 
-func buildAttr(field configField, i int, f reflect.StructField, at string) configAttr {
+func buildAttr(field configField, index []int, f reflect.StructField, at string) configAttr {
 	if reason := unsupported(f.Type, 0); reason != "" {
 		panic(fmt.Sprintf("sdk: config field %s: %s", at, reason))
 	}
 	a := configAttr{
 		name:        field.name,
 		description: f.Tag.Get("description"),
-		index:       i,
+		index:       index,
 		typ:         f.Type,
 	}
 	text, hasDefault := f.Tag.Lookup("default")
@@ -204,11 +235,11 @@ func parseDefault(typ reflect.Type, text, at string) json.RawMessage {
 	return raw
 }
 
-func buildNested(name string, i int, f reflect.StructField, at string, outer []reflect.Type) configNested {
+func buildNested(name string, index []int, f reflect.StructField, at string, outer []reflect.Type) configNested {
 	if _, hasDefault := f.Tag.Lookup("default"); hasDefault {
 		panic(fmt.Sprintf("sdk: config field %s: a block has no default; its attributes may", at))
 	}
-	n := configNested{name: name, index: i}
+	n := configNested{name: name, index: index}
 	elem := f.Type
 	switch f.Type.Kind() {
 	case reflect.Struct:
@@ -227,146 +258,11 @@ func buildNested(name string, i int, f reflect.StructField, at string, outer []r
 		panic(fmt.Sprintf("sdk: config field %s: a block is a struct, or a pointer to, slice or map of one; not %s", at, f.Type))
 	}
 	n.block = buildBlock(elem, at, outer)
-	if n.block.label >= 0 {
+	if n.block.label != nil {
 		if n.shape != shapeSlice {
 			panic(fmt.Sprintf("sdk: config field %s: a block with a label goes into a slice", at))
 		}
 		n.shape = shapeLabelled
 	}
 	return n
-}
-
-var (
-	durationType = reflect.TypeFor[time.Duration]()
-	secretType   = reflect.TypeFor[Secret]()
-)
-
-// indirect strips one pointer.
-func indirect(typ reflect.Type) reflect.Type {
-	if typ.Kind() == reflect.Pointer {
-		return typ.Elem()
-	}
-	return typ
-}
-
-// maxTypeDepth is more than any attribute needs, and ends the search in a type
-// that contains itself, like type T []T.
-const maxTypeDepth = 16
-
-// unsupported says why a type cannot be an attribute's, or "".
-func unsupported(typ reflect.Type, depth int) string {
-	if typ == secretType {
-		return ""
-	}
-	if depth > maxTypeDepth {
-		return fmt.Sprintf("type %s is nested too deeply", typ)
-	}
-	switch typ.Kind() {
-	case reflect.String, reflect.Bool, reflect.Float32, reflect.Float64,
-		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return ""
-	case reflect.Pointer:
-		if typ.Elem().Kind() == reflect.Pointer {
-			break
-		}
-		return unsupported(typ.Elem(), depth+1)
-	case reflect.Slice:
-		if typ.Elem().Kind() == reflect.Uint8 {
-			return "type []byte is not supported; use string"
-		}
-		return unsupported(typ.Elem(), depth+1)
-	case reflect.Map:
-		if typ.Key().Kind() != reflect.String {
-			return fmt.Sprintf("type %s is not supported: map keys are strings", typ)
-		}
-		return unsupported(typ.Elem(), depth+1)
-	case reflect.Struct:
-		return fmt.Sprintf("type %s is not supported for an attribute; a nested struct needs a tag like `hcl:\"name,block\"`", typ)
-	}
-	return fmt.Sprintf("type %s is not supported", typ)
-}
-
-// wireType writes a type in cty's JSON notation.
-func wireType(typ reflect.Type) string {
-	if typ == secretType || typ == durationType {
-		return `"string"`
-	}
-	switch typ.Kind() {
-	case reflect.String:
-		return `"string"`
-	case reflect.Bool:
-		return `"bool"`
-	case reflect.Pointer:
-		return wireType(typ.Elem())
-	case reflect.Slice:
-		return `["list",` + wireType(typ.Elem()) + `]`
-	case reflect.Map:
-		return `["map",` + wireType(typ.Elem()) + `]`
-	default:
-		return `"number"`
-	}
-}
-
-// holdsSecret reports whether a secret is anywhere inside a type.
-func holdsSecret(typ reflect.Type) bool {
-	switch typ.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		return holdsSecret(typ.Elem())
-	default:
-		return typ == secretType
-	}
-}
-
-// wire returns the schema as the host reads it.
-func (b *configBlock) wire() *pluginv1.ConfigBlock {
-	if b == nil {
-		return nil
-	}
-	out := &pluginv1.ConfigBlock{}
-	for _, a := range b.attrs {
-		out.Attributes = append(out.Attributes, &pluginv1.ConfigAttribute{
-			Name:        a.name,
-			Type:        []byte(wireType(a.typ)),
-			Required:    a.required,
-			Default:     a.defaultJSON,
-			Secret:      holdsSecret(a.typ),
-			Description: a.description,
-			Duration:    indirect(a.typ) == durationType,
-		})
-	}
-	for _, n := range b.blocks {
-		nested := &pluginv1.ConfigNestedBlock{TypeName: n.name, Block: n.block.wire()}
-		switch n.shape {
-		case shapeStruct:
-			nested.Nesting, nested.MaxItems = pluginv1.Nesting_NESTING_SINGLE, 1
-			if n.block.needsBody() {
-				nested.MinItems = 1
-			}
-		case shapePointer:
-			nested.Nesting, nested.MaxItems = pluginv1.Nesting_NESTING_SINGLE, 1
-		case shapeSlice:
-			nested.Nesting = pluginv1.Nesting_NESTING_LIST
-		case shapeMap, shapeLabelled:
-			nested.Nesting = pluginv1.Nesting_NESTING_MAP
-		}
-		out.Blocks = append(out.Blocks, nested)
-	}
-	return out
-}
-
-// needsBody reports whether a block must be written because something inside
-// it is required.
-func (b *configBlock) needsBody() bool {
-	for _, a := range b.attrs {
-		if a.required {
-			return true
-		}
-	}
-	for _, n := range b.blocks {
-		if n.shape == shapeStruct && n.block.needsBody() {
-			return true
-		}
-	}
-	return false
 }

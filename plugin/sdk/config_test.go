@@ -215,7 +215,7 @@ func TestConfigSchema(t *testing.T) {
 }
 
 type (
-	embedded struct{ inner }
+	embedded struct{ *inner }
 	hidden   struct {
 		a int `hcl:"a"`
 	} //nolint:unused // the tag is the mistake
@@ -230,7 +230,7 @@ func TestConfigPanicsOnMistakes(t *testing.T) {
 
 	for want, mistake := range map[string]func(){
 		"config must be a struct, not *sdk_test.inner":                        func() { mistaken[*inner]() },
-		"config field embedded.inner: embedded structs are not supported":     func() { mistaken[embedded]() },
+		"config field embedded.inner: embed the struct itself":                func() { mistaken[embedded]() },
 		"config field hidden.a: is not exported":                              func() { mistaken[hidden]() },
 		"config field recursive.Children: sdk_test.recursive contains itself": func() { mistaken[recursive]() },
 		"config field labelled.Name: the config block has no label":           func() { mistaken[labelled]() },

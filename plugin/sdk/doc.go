@@ -100,8 +100,8 @@
 // wrong, before the plugin sees anything.
 //
 //   - Attributes are strings, bools, numbers of any Go type, [time.Duration]
-//     (written as "1m30s"), [Secret], and slices, maps and pointers of those. A
-//     pointer is nil where the attribute is absent.
+//     (written as "1m30s"), [Secret], and slices, maps by string and pointers
+//     of those. A pointer is nil where the attribute is absent.
 //   - An attribute is required unless it is marked optional, is a pointer or
 //     has a default. The default of a string, a duration or a secret is
 //     written as it is, any other as JSON: `default:"[1, 2]"`.
@@ -111,8 +111,9 @@
 //     its key). A slice of structs with a field tagged `hcl:"name,label"` takes
 //     labelled blocks, ordered by label.
 //   - A [Secret] shows itself to nobody but [Secret.Reveal].
-//   - Fields without an hcl tag are yours. Embedded structs and types other
-//     than these panic when the program starts, naming the field.
+//   - The fields of an embedded struct count as if they stood in the struct
+//     itself. Fields without an hcl tag are yours. Types other than these panic
+//     when the program starts, naming the field.
 //
 // The setup function checks what types cannot, connects, and returns the
 // plugin. [FieldError] points the user at the line of an attribute; join

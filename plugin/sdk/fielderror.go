@@ -9,9 +9,12 @@ import (
 
 // FieldError says which attribute of the config block an error is about, so
 // that the host can point at its line in the user's file. path is written as
-// one would in Go: `endpoint`, `retry.backoff`, `server[0].port`,
-// `backend["eu"].url`. A setup function may return several, joined with
-// errors.Join. It returns nil for a nil error.
+// one would in Go, with the names of the file: `endpoint`, `retry.backoff`,
+// `server[0].port`, `backend["eu"].url`. Blocks in a map or with a label field
+// are named by label, the latter by their index in the slice as well. Where the
+// path leads to nothing that is written, the host points at the block around
+// it. A setup function may return several, joined with errors.Join. It returns
+// nil for a nil error.
 func FieldError(path string, err error) error {
 	if err == nil {
 		return nil

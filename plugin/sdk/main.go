@@ -59,7 +59,11 @@ func configuredProgram[C any](setup func(context.Context, C) (*Plugin, error)) p
 			if err := decodeConfig(schema, raw, reflect.ValueOf(&config).Elem()); err != nil {
 				return nil, err
 			}
-			return setup(ctx, config)
+			p, err := setup(ctx, config)
+			if err != nil {
+				return nil, configErrors(schema.byLabel(raw, diagnose(err)))
+			}
+			return p, nil
 		},
 		late: true,
 	}
