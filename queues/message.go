@@ -60,8 +60,14 @@ type Record struct {
 	// Failures counts outcomes that spent the failure budget.
 	Failures int `json:"failures,omitempty"`
 
-	// Crashes counts plugin crashes that were proven to be this message's doing.
+	// Crashes counts crashes of the plugin while this message was alone with the
+	// process.
 	Crashes int `json:"crashes,omitempty"`
+
+	// Suspicion counts crashes of the plugin while this message was in flight,
+	// alone or among others, since it last had an outcome. A suspect runs apart
+	// from messages that are none.
+	Suspicion int `json:"suspicion,omitempty"`
 
 	// Accounted is the epoch up to which every delivery ended with an outcome
 	// or was given back for a reason that is not the message's fault.

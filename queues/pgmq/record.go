@@ -18,7 +18,9 @@ func decodeRecord(text []byte) queues.Record {
 	if err := json.Unmarshal(text, &r); err != nil || r.Version > queues.RecordVersion {
 		return queues.Record{}
 	}
-	r.Failures, r.Crashes, r.Replays = max(0, r.Failures), max(0, r.Crashes), max(0, r.Replays)
+	for _, count := range []*int{&r.Failures, &r.Crashes, &r.Suspicion, &r.Replays} {
+		*count = max(0, *count)
+	}
 	return r
 }
 

@@ -166,7 +166,7 @@ func (r *replay) run(ctx context.Context, tx pgx.Tx, ids []int64) ([]int64, erro
 func (r *replay) move(ctx context.Context, tx pgx.Tx, origin *layout, d DeadMessage) error {
 	dead := r.dead
 	fresh := d.Record
-	fresh.Failures, fresh.Crashes, fresh.Accounted, fresh.Dead = 0, 0, 0, nil
+	fresh.Failures, fresh.Crashes, fresh.Suspicion, fresh.Accounted, fresh.Dead = 0, 0, 0, 0, nil
 	fresh.Replays++
 	record, err := encodeRecord(fresh)
 	if err != nil {
