@@ -130,7 +130,7 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 		list = append(list, admin.Namespace{
 			Name: lane.Namespace.Name, Plugin: binding.Plugin, Queue: lane.Namespace.Queue,
 			Paused: lane.Paused, Blocked: lane.Blocked, Concurrency: lane.Namespace.Concurrency,
-			InFlight: lane.Running, Settling: lane.Settling,
+			InFlight: lane.Running, Settling: lane.Settling, Suspects: lane.Suspects,
 			Succeeded:    counts[processor.OutcomeSucceeded],
 			Failed:       counts[processor.OutcomeRetried] + counts[processor.OutcomeDeadLettered],
 			Retried:      counts[processor.OutcomeRetried],
@@ -199,7 +199,7 @@ func pluginStatus(g fleet.Generation) admin.Plugin {
 	}
 	for _, i := range s.Instances {
 		plugin.Instances = append(plugin.Instances, admin.Instance{
-			Index: i.Instance, PID: i.PID, State: string(i.State), Reason: i.Reason,
+			Index: i.Instance, Probation: i.Probation, PID: i.PID, State: string(i.State), Reason: i.Reason,
 			InFlight: i.InFlight, Restarts: i.Restarts,
 			NextAttempt: i.NextAttempt, LastError: i.LastError,
 		})

@@ -30,35 +30,39 @@ func testMaxAttempts(t *testing.T, key string) {
 }
 
 // crashing is a host whose plugin ends whenever it runs a certain message of
-// namespace a; company says how many handlers run in it then.
-func crashing(t *testing.T, company int, c conf) *bundle {
+// namespace a.
+func crashing(t *testing.T, c conf) *bundle {
 	t.Helper()
 	b := startConfigured(t, conf{
 		"plugin.restart.backoff_initial": `"1ms"`,
 		"plugin.restart.backoff_max":     `"1ms"`,
 		"plugin.restart.max_crashes":     "1000",
 	}.with(c))
-	b.send("a_queue", fmt.Sprintf(`{"log": %q, "exit": true, "company": %d}`, b.path("log"), company))
+	b.send("a_queue", fmt.Sprintf(`{"log": %q, "exit": true}`, b.path("log")))
 	return b
 }
 
-// testMaxDeliveries has a plugin end under two messages, so that neither is to
-// blame.
+// testMaxDeliveries has somebody take a message again and again who never
+// settles it, as a host that dies does.
 func testMaxDeliveries(t *testing.T, key string) {
 	for _, deliveries := range []int{1, 3} {
-		b := crashing(t, 2, conf{key: fmt.Sprint(deliveries)})
-		b.send("b_queue", fmt.Sprintf(`{"until": %q}`, b.path("go")))
-		b.results(1)
-		require.Len(t, b.runs("log"), deliveries)
-		require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_dead WHERE headers->'stephost'->'dead'->>'reason' = 'deliveries_spent'`))
-		b.touch("go")
+		dsn := newDatabase(t)
+		execute(t, dsn, `SELECT pgmq.send('a_queue', '{}')`)
+		execute(t, dsn, `SELECT pgmq.read('a_queue', 0, 1)`)
+		execute(t, dsn, `SELECT pgmq.send('a_queue', '{}')`)
+		for range deliveries - 1 {
+			execute(t, dsn, `SELECT pgmq.read('a_queue', 0, 2)`)
+		}
+		b := runConfigured(t, dsn, conf{key: fmt.Sprint(deliveries)})
 		b.results(2)
+		require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_dead WHERE headers->'stephost'->'dead'->>'reason' = 'deliveries_spent'`))
+		require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.a_a_queue`), "one delivery fewer is not too many")
 	}
 }
 
 func testNamespaceMaxCrashes(t *testing.T, key string) {
 	for _, crashes := range []int{1, 2} {
-		b := crashing(t, 1, conf{key: fmt.Sprint(crashes)})
+		b := crashing(t, conf{key: fmt.Sprint(crashes)})
 		b.results(1)
 		require.Len(t, b.runs("log"), crashes)
 		require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_dead WHERE headers->'stephost'->'dead'->>'reason' = 'crashes'`))

@@ -88,6 +88,9 @@ type Namespace struct {
 
 	InFlight int `json:"in_flight"`
 	Settling int `json:"settling"`
+	// Suspects were in flight when the plugin crashed and wait for, or are in,
+	// its probation.
+	Suspects int `json:"suspects"`
 
 	Succeeded    uint64 `json:"succeeded"`
 	Failed       uint64 `json:"failed"` // outcomes that spent the failure budget
@@ -176,12 +179,14 @@ type Breaker struct {
 
 // Instance is one process of a plugin.
 type Instance struct {
-	Index    int    `json:"index"`
-	PID      int    `json:"pid,omitempty"`
-	State    string `json:"state"`
-	Reason   string `json:"reason,omitempty"`
-	InFlight int    `json:"in_flight"`
-	Restarts int    `json:"restarts"`
+	Index int `json:"index"`
+	// Probation marks the place where suspects of a crash run apart.
+	Probation bool   `json:"probation,omitempty"`
+	PID       int    `json:"pid,omitempty"`
+	State     string `json:"state"`
+	Reason    string `json:"reason,omitempty"`
+	InFlight  int    `json:"in_flight"`
+	Restarts  int    `json:"restarts"`
 	// NextAttempt is when its next start is tried; absent when none is due.
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
 	// LastError is why its last process ended or could not start; absent once

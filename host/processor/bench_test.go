@@ -1,6 +1,7 @@
 package processor_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ type instant struct{ state processor.ExecutorState }
 func (x instant) State() processor.ExecutorState { return x.state }
 
 func (instant) Abandon([]uint64, error) {}
+
+func (instant) Apart(s processor.Suspects, _ bool) { s.Refused(errors.New("no probation")) }
 
 func (instant) Cancel([]uint64, pluginv1.CancelReason) {}
 

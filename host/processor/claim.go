@@ -142,21 +142,23 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 		e := l.newEntry(d, claimed)
 		l.metrics.waited.Observe(d.Waited.Seconds())
 		if d.Deferred {
-			e.state = fetching
+			e.state, e.slot = fetching, true
 			kept++
-			l.running++
 			l.fetches = append(l.fetches, e)
 			continue
 		}
 		bytes += e.bytes
-		if step := l.prepare(e, d.Body, exec); step != nil {
-			steps = append(steps, step)
-			kept++
-			l.running++
-		} else {
+		switch {
+		case !l.prepare(e, d.Body, exec.ExecutorState), e.suspect() && !l.park(e):
 			l.enqueue(e)
+		case !e.suspect():
+			e.slot = true
+			l.begin(e, exec.Executor)
+			steps = append(steps, e.sent)
+			kept++
 		}
 	}
+	l.running += kept
 	l.startFetches()
 	l.metrics.running.set(l.running)
 	l.mu.Unlock()
@@ -201,21 +203,19 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 	e.settled.unknown = false
 }
 
-// prepare makes the step of an entry whose body is here. It returns nil when
+// prepare makes the step of an entry whose body is here. It reports false when
 // there is nothing to run and the entry is decided already. l.mu is held.
-func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step {
+func (l *lane) prepare(e *entry, body []byte, state ExecutorState) bool {
 	now := l.opts.Now()
 	if lost := int(e.lease.Epoch-e.record.Accounted) - 1; lost >= l.ns.Retry.MaxDeliveries {
 		l.decide.spent(e, lost, now)
-		return nil
+		return false
 	}
-	if bad := l.check(e, body, exec.ExecutorState); bad != nil {
+	if bad := l.check(e, body, state); bad != nil {
 		l.decide.fail(e, *bad, now)
-		return nil
+		return false
 	}
-	e.state, e.exec = running, exec.Executor
 	e.timeout = l.ns.Timeout
-	l.startClock(e)
 	e.sent = &pluginv1.Step{
 		Id:             e.id,
 		Namespace:      l.name,
@@ -231,7 +231,13 @@ func (l *lane) prepare(e *entry, body []byte, exec laneExecutor) *pluginv1.Step 
 		StepUuid:       e.fields.stepUUID,
 		CorrelationId:  e.fields.correlationID,
 	}
-	return e.sent
+	return true
+}
+
+// begin notes that a prepared entry is being dispatched to exec; l.mu is held.
+func (l *lane) begin(e *entry, exec Executor) {
+	e.state, e.exec = running, exec
+	l.startClock(e)
 }
 
 // startClock gives an entry that is being dispatched its timeout; l.mu is held.

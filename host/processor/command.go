@@ -127,8 +127,11 @@ type NamespaceStatus struct {
 	// queue, and that this lane only finishes what it has in hand.
 	Leaving bool
 	// Blocked says why the lane does not claim although it is not paused.
-	Blocked   string
-	Running   int
+	Blocked string
+	Running int
+	// Suspects are the messages that wait for, or are in, the plugin's
+	// probation; those in it are among Running too.
+	Suspects  int
 	Settling  int
 	Counts    map[Outcome]uint64
 	LastError string
@@ -158,7 +161,8 @@ func (l *lane) snapshot() NamespaceStatus {
 		Leaving:   l.leaving,
 		Blocked:   l.status.blocked,
 		Running:   l.running,
-		Settling:  len(l.entries) - l.running,
+		Suspects:  len(l.suspects.waiting) + l.suspects.running,
+		Settling:  len(l.entries) - l.running - len(l.suspects.waiting),
 		Counts:    counts,
 		LastError: l.status.lastError,
 	}

@@ -45,7 +45,7 @@ func (d decider) result(e *entry, res *pluginv1.Result, now time.Time) {
 	case *pluginv1.Result_Snooze:
 		delay := time.Duration(max(outcome.Snooze.GetDelayMs(), 0)) * time.Millisecond
 		e.outcome = OutcomeSnoozed
-		e.action = queues.Retry{Delay: delay, Record: e.accounted()}
+		e.action = queues.Retry{Delay: delay, Record: e.cleared()}
 	case *pluginv1.Result_NotAccepted:
 		d.release(e, outcome.NotAccepted.GetReason())
 	default:
@@ -122,7 +122,7 @@ func (d decider) failed(e *entry, f *pluginv1.Failure, now time.Time) {
 
 // fail spends the failure budget and retries or dead-letters.
 func (d decider) fail(e *entry, f failure, now time.Time) {
-	record := e.accounted()
+	record := e.cleared()
 	attempt := e.attempt()
 	record.Failures++
 	record = record.AddError(queues.ErrorEntry{
@@ -191,39 +191,59 @@ func (d decider) release(e *entry, why string) {
 	e.action = queues.Release{Record: e.accounted()}
 }
 
-// blame is implemented by the causes of a plugin's end that know whether a
-// single step was with it.
-type blame interface{ Alone() bool }
+// postpone gives the message back for a while, at no cost.
+func (d decider) postpone(e *entry, why string, delay time.Duration) {
+	e.outcome = OutcomeReleased
+	e.errText = why
+	e.action = queues.Retry{Delay: delay, Record: e.accounted()}
+}
 
-// lost gives a message back whose plugin ended under it. The delivery counts
-// towards max_deliveries and the crash is remembered. A message that was alone
-// with the plugin has crashed it: that is counted on its own, up to
-// max_crashes. A step that was lost through no doing of its own spends nothing.
+// crash is implemented by the causes of a loss that are a crash of the process.
+type crash interface {
+	// Alone tells whether a single step was with the process.
+	Alone() bool
+	// Report is the error with what the process wrote last.
+	Report() string
+}
+
+// lost gives a message back whose plugin ended under it. After a crash it is a
+// suspect, which costs nothing: its neighbours are, too. A message that was
+// alone with the process has crashed it; that is counted up to max_crashes. A
+// step that was lost through no doing of its own spends nothing either. What is
+// not known to be one or the other counts towards max_deliveries.
 func (d decider) lost(e *entry, cause error, now time.Time) {
-	entry := queues.ErrorEntry{
-		At: e.databaseTime(now), Attempt: e.attempt(),
-		Type: "plugin_lost", Message: cause.Error(),
-	}
 	var other bystander
 	if errors.As(cause, &other) && other.Bystander() {
 		d.release(e, cause.Error())
 		return
 	}
+	entry := queues.ErrorEntry{
+		At: e.databaseTime(now), Attempt: e.attempt(),
+		Type: "plugin_lost", Message: cause.Error(),
+	}
 	e.outcome = OutcomeReleased
 	e.errText = cause.Error()
-	var crash blame
-	if !errors.As(cause, &crash) || !crash.Alone() {
+	var crash crash
+	if !errors.As(cause, &crash) {
 		e.action = queues.Release{Record: e.unaccounted().AddError(entry)}
 		return
 	}
-	record := e.accounted().AddError(entry)
+	record := e.accounted()
+	record.Suspicion++
+	if !crash.Alone() {
+		e.action = queues.Release{Record: record.AddError(entry)}
+		return
+	}
+	entry.Type, entry.Stack = "plugin_crash", crash.Report()
+	record = record.AddError(entry)
+	record.Suspicion = max(record.Suspicion, aloneLevel)
 	record.Crashes++
 	if record.Crashes < d.ns.Retry.MaxCrashes {
 		e.action = queues.Release{Record: record}
 		return
 	}
 	message := fmt.Sprintf("the message crashed the plugin %d times while it ran alone; the last time: %v", record.Crashes, cause)
-	d.dead(e, record, failure{kind: "plugin_crash", message: message}, queues.DeadCrashes, statusError, now)
+	d.dead(e, record, failure{kind: entry.Type, message: message, stack: entry.Stack}, queues.DeadCrashes, statusError, now)
 }
 
 // refused replaces a settlement that the database will never take.

@@ -183,23 +183,39 @@ func TestDecideBystandersSpendNothing(t *testing.T) {
 	require.Len(t, record.Errors, len(before.Errors))
 }
 
+// lone is a crash; true: with a single step in flight.
 type lone bool
 
-func (lone) Error() string { return "signal: segmentation fault" }
-func (l lone) Alone() bool { return bool(l) }
+func (lone) Error() string  { return "signal: segmentation fault" }
+func (l lone) Alone() bool  { return bool(l) }
+func (lone) Report() string { return "signal: segmentation fault\n\tgoroutine 1 [running]" }
+
+func TestDecideSuspectsAllThatWereInFlightAtNoCost(t *testing.T) {
+	t.Parallel()
+	d := testDecider()
+	e := testEntry()
+	e.record.Failures = 1
+	for suspicion := 1; suspicion <= 5; suspicion++ {
+		d.lost(e, fmt.Errorf("lost: %w", lone(false)), e.claimCall)
+		record := e.action.(queues.Release).Record
+		require.Equal(t, suspicion, record.Suspicion)
+		require.Equal(t, 1, record.Failures)
+		require.Zero(t, record.Crashes)
+		require.EqualValues(t, 6, record.Accounted, "the delivery and its give-back are accounted for")
+		require.Equal(t, "lost: signal: segmentation fault", record.Errors[suspicion-1].Message)
+		e.record = record
+	}
+}
 
 func TestDecideBlamesOnlyAMessageThatWasAlone(t *testing.T) {
 	t.Parallel()
 	d := testDecider()
 	d.ns.Retry.MaxCrashes = 2
 	e := testEntry()
-	d.lost(e, lone(false), e.claimCall)
-	require.Zero(t, e.action.(queues.Release).Record.Crashes)
-
-	e = testEntry()
 	d.lost(e, fmt.Errorf("lost: %w", lone(true)), e.claimCall)
 	record := e.action.(queues.Release).Record
 	require.Equal(t, 1, record.Crashes)
+	require.Equal(t, 1, groupSize(record.Suspicion), "from now on it runs alone")
 	require.EqualValues(t, 6, record.Accounted, "a proven crash is not a delivery without outcome too")
 
 	e = testEntry()
@@ -207,7 +223,36 @@ func TestDecideBlamesOnlyAMessageThatWasAlone(t *testing.T) {
 	d.lost(e, lone(true), e.claimCall)
 	dead := e.action.(queues.DeadLetter)
 	require.Equal(t, queues.DeadCrashes, dead.Record.Dead.Reason)
+	require.Contains(t, dead.Record.Errors[1].Stack, "goroutine 1 [running]")
 	require.Len(t, dead.Send, 1)
+	require.Contains(t, string(dead.Send[0].Body), "goroutine 1 [running]")
+}
+
+func TestDecideClearsASuspectByAnOutcome(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		result    *pluginv1.Result
+		suspicion int
+	}{
+		"failure":      {failed(&pluginv1.Failure{Message: "no"}), 0},
+		"snooze":       {&pluginv1.Result{Outcome: &pluginv1.Result_Snooze{Snooze: &pluginv1.Snooze{}}}, 0},
+		"not accepted": {&pluginv1.Result{Outcome: &pluginv1.Result_NotAccepted{NotAccepted: &pluginv1.NotAccepted{}}}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := testEntry()
+			e.record.Suspicion = 2
+			testDecider().result(e, tc.result, e.claimCall)
+			var record queues.Record
+			switch a := e.action.(type) {
+			case queues.Retry:
+				record = a.Record
+			case queues.Release:
+				record = a.Record
+			}
+			require.Equal(t, tc.suspicion, record.Suspicion)
+		})
+	}
 }
 
 func TestDecideResultWithoutOutcomeIsAFailure(t *testing.T) {

@@ -12,9 +12,10 @@ import (
 type entryState int
 
 const (
-	fetching entryState = iota // claimed; its large body is still to be fetched
-	running                    // with the plugin
-	settling                   // has an outcome
+	fetching  entryState = iota // claimed; its large body is still to be fetched
+	suspected                   // waits for its turn in the plugin's probation
+	running                     // with the plugin
+	settling                    // has an outcome
 )
 
 // entry is one claimed message. Its fields are guarded by its lane's mutex.
@@ -27,6 +28,9 @@ type entry struct {
 	// registry may name another by then. sent is kept while it has no outcome.
 	exec Executor
 	sent *pluginv1.Step
+	slot bool // holds one of the host's places for running steps
+	// apart says that it runs, or ran, in the plugin's probation.
+	apart bool
 
 	claimedAt time.Time // database's clock
 	claimCall time.Time // host's clock
@@ -102,6 +106,14 @@ func (e *entry) accounted() queues.Record {
 	record.Version = queues.RecordVersion
 	// Giving back adds one to the epoch.
 	record.Accounted = e.lease.Epoch + 1
+	return record
+}
+
+// cleared is accounted for a message that has had an outcome: whatever it was
+// suspected of, it has run to its end.
+func (e *entry) cleared() queues.Record {
+	record := e.accounted()
+	record.Suspicion = 0
 	return record
 }
 

@@ -30,6 +30,27 @@ type Executor interface {
 	// ignored. The abandoned steps come back through their sink, too, and are
 	// ignored there.
 	Abandon(ids []uint64, cause error)
+
+	// Apart asks for a turn of s in the plugin's probation: in a process that
+	// runs the steps of one turn and no others beside them. Turns are given one at
+	// a time, in the order in which they were asked for. The answer is exactly one
+	// call of s.Turn or s.Refused, maybe before Apart returns. fresh asks for a
+	// process that has run nothing before.
+	Apart(s Suspects, fresh bool)
+}
+
+// Suspects have steps that must not run beside others: those of messages that
+// were in flight when the plugin crashed.
+type Suspects interface {
+	// Sink takes back the steps of a turn, each exactly once. The turn has ended
+	// when all have come back.
+	Sink
+	// Turn returns the steps that are to run together now, at most limit of them
+	// unless that is 0. None: the turn is passed on.
+	Turn(limit int) []*pluginv1.Step
+	// Refused says that there is no turn, and why. Asking again at once is in
+	// vain.
+	Refused(cause error)
 }
 
 // ExecutorState is a snapshot.

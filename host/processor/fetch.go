@@ -49,6 +49,7 @@ func (l *lane) fetch(e *entry) {
 		err = errors.New("no plugin is registered for the namespace")
 	}
 	var step *pluginv1.Step
+	parked := false
 	l.finish(func() []*entry {
 		if e.state != fetching { // given up meanwhile
 			return nil
@@ -61,11 +62,23 @@ func (l *lane) fetch(e *entry) {
 			l.decide.release(e, err.Error())
 			return []*entry{e}
 		}
-		if step = l.prepare(e, body, laneExecutor{Executor: exec, ExecutorState: exec.State()}); step == nil {
+		if !l.prepare(e, body, exec.State()) || e.suspect() && !l.park(e) {
 			return []*entry{e}
 		}
+		if e.suspect() {
+			// Who waits for a turn holds no slot.
+			parked, e.slot = true, false
+			l.running--
+			return nil
+		}
+		l.begin(e, exec)
+		step = e.sent
 		return nil
 	})
+	if parked {
+		l.slots.release(l.share, 1, false)
+		poke(l.wake)
+	}
 	if step == nil {
 		return
 	}

@@ -37,6 +37,8 @@ type scripted struct {
 	changed chan struct{}
 	running map[uint64]context.CancelCauseFunc
 	work    sync.WaitGroup
+	// probation is held by the group that has its turn.
+	probation sync.Mutex
 
 	abandoned chan abandoned
 }
@@ -82,6 +84,36 @@ func (x *scripted) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {
 			sink.Results([]*pluginv1.Result{res})
 		})
 	}
+}
+
+// Apart runs each group through the handler like any other steps, one group at a
+// time.
+func (x *scripted) Apart(s processor.Suspects, _ bool) {
+	x.work.Go(func() {
+		x.probation.Lock()
+		defer x.probation.Unlock()
+		steps := s.Turn(0)
+		group := &awaited{Sink: s}
+		group.left.Add(len(steps))
+		x.Dispatch(steps, group)
+		group.left.Wait()
+	})
+}
+
+// awaited waits for the outcomes of its steps.
+type awaited struct {
+	processor.Sink
+	left sync.WaitGroup
+}
+
+func (a *awaited) Results(results []*pluginv1.Result) {
+	a.Sink.Results(results)
+	a.left.Add(-len(results))
+}
+
+func (a *awaited) Lost(ids []uint64, cause error) {
+	a.Sink.Lost(ids, cause)
+	a.left.Add(-len(ids))
 }
 
 func (x *scripted) Cancel(ids []uint64, reason pluginv1.CancelReason) {

@@ -129,6 +129,7 @@ func (l *lane) extend(ctx context.Context, held []heldLease) {
 // extended notes what an extension told.
 func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err error, term leaseTerm) {
 	toCancel := make(cancellations)
+	var waiting []*entry
 	l.mu.Lock()
 	now := l.opts.Now()
 	for i, h := range batch {
@@ -151,8 +152,12 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 			e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, now
 			toCancel.add(e)
 		}
+		if e.state == suspected {
+			waiting = append(waiting, e)
+		}
 	}
 	l.mu.Unlock()
+	l.dismiss(waiting, "the lease is lost")
 	if n := toCancel.steps(); n > 0 {
 		l.log.Warn("leases lost: the handlers are told to stop", "steps", n)
 		toCancel.send(pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST)

@@ -52,6 +52,7 @@ type lane struct {
 	pending   []*entry // outcomes that wait for the settler
 	fetches   []*entry // entries whose body is to be fetched
 	fetching  bool
+	suspects  suspects
 	hunger    hunger
 	paused    bool
 	leaving   bool          // the namespace is gone, or reads another queue
@@ -215,6 +216,7 @@ func (l *lane) fill(ctx context.Context) wait {
 func (l *lane) fillOnce(ctx context.Context) (w wait, again bool) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
+	l.convene()
 	exec, w, ok := l.admissible(ctx)
 	if !ok {
 		return w, false
@@ -323,9 +325,9 @@ func (l *lane) untilNext() time.Duration {
 // room is how many messages may be claimed beside those in hand; l.mu is held.
 func (l *lane) room(state ExecutorState) int {
 	limits := l.limits()
-	room := min(l.ns.Concurrency-l.running, limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
+	room := min(l.ns.Concurrency-l.running-l.slotsForSuspects(), limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
 	if state.MaxConcurrency > 0 {
-		room = min(room, state.MaxConcurrency-l.running)
+		room = min(room, state.MaxConcurrency-l.running+l.suspects.running)
 	}
 	if !limits.BatchProcessing {
 		room = min(room, 1)
@@ -344,6 +346,7 @@ func (l *lane) setPaused(paused bool) {
 	l.mu.Unlock()
 	poke(l.wake)
 	if paused {
+		l.dismissSuspects(func(e *entry) { l.decide.release(e, "the namespace is paused") })
 		l.turn.Lock()
 		defer l.turn.Unlock()
 	}
@@ -354,6 +357,7 @@ func (l *lane) stop() {
 	l.mu.Lock()
 	l.stopped = true
 	l.mu.Unlock()
+	l.dismissSuspects(func(e *entry) { l.decide.release(e, "the namespace starts nothing any more") })
 	poke(l.wake)
 }
 

@@ -15,6 +15,7 @@ type Metrics struct {
 	settled  *prometheus.HistogramVec
 	faults   *prometheus.CounterVec
 	running  *prometheus.GaugeVec
+	suspects *prometheus.GaugeVec
 	settling *prometheus.GaugeVec
 	used     *prometheus.GaugeVec
 	limit    *prometheus.GaugeVec
@@ -50,6 +51,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		running: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "stephost_steps_in_flight", Help: "Steps that hold a slot.",
 		}, ns),
+		suspects: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "stephost_suspects", Help: "Messages that were in flight in a crash of the plugin and wait for, or are in, its probation.",
+		}, ns),
 		settling: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "stephost_steps_settling", Help: "Outcomes that wait for their settlement.",
 		}, ns),
@@ -61,7 +65,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"buffer"}),
 	}
 	reg.MustRegister(m.steps, m.waited, m.handler, m.total, m.claimed, m.settled,
-		m.faults, m.running, m.settling, m.used, m.limit)
+		m.faults, m.running, m.suspects, m.settling, m.used, m.limit)
 	return m
 }
 
@@ -76,7 +80,7 @@ type laneMetrics struct {
 	waited, handler, total, claimed, settled prometheus.Observer
 	claimFault, settleFault, refused         prometheus.Counter
 	adopted, abandoned, stray                prometheus.Counter
-	running, settling                        level
+	running, suspects, settling              level
 }
 
 func (m *Metrics) lane(namespace string) laneMetrics {
@@ -99,6 +103,7 @@ func (m *Metrics) lane(namespace string) laneMetrics {
 		abandoned:   fault("abandoned"),
 		stray:       fault("stray_result"),
 		running:     level{gauge: m.running.WithLabelValues(namespace)},
+		suspects:    level{gauge: m.suspects.WithLabelValues(namespace)},
 		settling:    level{gauge: m.settling.WithLabelValues(namespace)},
 	}
 }
@@ -108,7 +113,7 @@ func (m *Metrics) forget(namespace string) {
 	labels := prometheus.Labels{"namespace": namespace}
 	for _, vec := range []interface {
 		DeletePartialMatch(labels prometheus.Labels) int
-	}{m.steps, m.waited, m.handler, m.total, m.claimed, m.settled, m.faults, m.running, m.settling} {
+	}{m.steps, m.waited, m.handler, m.total, m.claimed, m.settled, m.faults, m.running, m.suspects, m.settling} {
 		vec.DeletePartialMatch(labels)
 	}
 }

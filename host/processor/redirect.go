@@ -15,11 +15,11 @@ type redirection struct {
 	steps  []*pluginv1.Step
 }
 
-// take passes a running entry on, if that is possible; the lane's mutex is
-// held.
+// take passes a running entry on, if that is possible; a suspect must not run
+// beside others. The lane's mutex is held.
 func (r *redirection) take(e *entry) bool {
 	l := r.lane
-	if e.cancelled != pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED || l.stopped {
+	if e.cancelled != pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED || l.stopped || e.apart {
 		return false
 	}
 	if !r.looked {

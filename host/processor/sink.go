@@ -11,19 +11,28 @@ var _ Sink = (*lane)(nil)
 func (l *lane) finish(decided func() []*entry) {
 	l.mu.Lock()
 	done := decided()
+	slots := 0
 	for _, e := range done {
+		if e.slot {
+			e.slot = false
+			slots++
+			if e.apart {
+				l.suspects.running--
+			}
+		}
 		l.enqueue(e)
 	}
-	l.running -= len(done)
-	hungry := l.hunger.hungry(l.opts.Now())
+	l.running -= slots
+	l.observeSuspects()
+	wake := l.hunger.hungry(l.opts.Now()) || len(l.suspects.waiting) > 0 && l.suspects.asked == nil
 	l.metrics.running.set(l.running)
 	l.mu.Unlock()
 	if len(done) == 0 {
 		return
 	}
-	l.slots.release(l.share, len(done), false)
+	l.slots.release(l.share, slots, false)
 	poke(l.kick)
-	if hungry {
+	if wake {
 		poke(l.wake)
 	}
 }
@@ -80,10 +89,15 @@ func (l *lane) Returned(ids []uint64) {
 	again := redirection{lane: l}
 	l.finish(func() []*entry {
 		return l.each(ids, func(e *entry) bool {
-			if again.take(e) {
+			switch {
+			case again.take(e):
 				return false
+			case e.apart:
+				// The plugin itself may well be ready: without a pause this would spin.
+				l.decide.postpone(e, "the plugin's probation was not ready", postponed)
+			default:
+				l.decide.release(e, "the plugin was not ready")
 			}
-			l.decide.release(e, "the plugin was not ready")
 			return true
 		})
 	})

@@ -20,6 +20,7 @@ type plugin struct{ state processor.ExecutorState }
 func (p plugin) State() processor.ExecutorState          { return p.state }
 func (plugin) Dispatch([]*pluginv1.Step, processor.Sink) {}
 func (plugin) Abandon([]uint64, error)                   {}
+func (plugin) Apart(processor.Suspects, bool)            {}
 func (plugin) Cancel([]uint64, pluginv1.CancelReason)    {}
 
 func orders() plugin {

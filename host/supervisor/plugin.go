@@ -35,6 +35,7 @@ type Plugin struct {
 
 	mu        sync.Mutex
 	instances []*instance
+	probation *probation
 	breaker   breaker
 	// prober is the instance that may start while the breaker is open.
 	prober   *instance
@@ -84,10 +85,12 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 			state: StateStarting, reason: firstStart, since: deps.Clock.Now(),
 		})
 	}
+	p.probation = &probation{plugin: p, wake: make(chan struct{}, 1), state: StateStopped}
 	p.publish()
 	for _, i := range p.instances {
 		p.running.Go(i.run)
 	}
+	p.running.Go(p.probation.run)
 	go func() {
 		p.running.Wait()
 		p.journal.close()
@@ -191,6 +194,9 @@ func (p *Plugin) processes() []*process {
 		if i.proc != nil {
 			procs = append(procs, i.proc)
 		}
+	}
+	if p.probation.proc != nil {
+		procs = append(procs, p.probation.proc)
 	}
 	return procs
 }

@@ -30,11 +30,11 @@ type Status struct {
 	DroppedLogLines uint64
 }
 
-// Ready is how many instances are ready.
+// Ready is how many instances are ready; the probation is none of them.
 func (s Status) Ready() int {
 	n := 0
 	for _, i := range s.Instances {
-		if i.State == StateReady {
+		if i.State == StateReady && !i.Probation {
 			n++
 		}
 	}
@@ -56,6 +56,9 @@ type BreakerStatus struct {
 // InstanceStatus is what one instance is doing.
 type InstanceStatus struct {
 	Instance int
+	// Probation marks the place where suspects of a crash run apart. It is there
+	// once it has been needed; its number is that after the last instance's.
+	Probation bool
 	// PID is 0 where there is no process or it is still starting.
 	PID   int
 	State State
@@ -90,6 +93,9 @@ func (p *Plugin) Status() Status {
 		if next := status.NextAttempt; !next.IsZero() && (s.NextAttempt.IsZero() || next.Before(s.NextAttempt)) {
 			s.NextAttempt = next
 		}
+	}
+	if b, used := p.probation.status(); used {
+		s.Instances = append(s.Instances, b)
 	}
 	return s
 }

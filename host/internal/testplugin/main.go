@@ -31,9 +31,9 @@ type input struct {
 	Config bool   `json:"config"`
 	// Say is logged at the levels debug and info, in this order.
 	Say string `json:"say"`
-	// Exit ends the process, once Company handlers run in it.
-	Exit    bool  `json:"exit"`
-	Company int64 `json:"company"`
+	// Exit ends the process by a panic that the SDK cannot catch, once the file
+	// Until is there.
+	Exit bool `json:"exit"`
 	// About asks for a report.
 	About bool `json:"about"`
 }
@@ -74,7 +74,7 @@ func main() {
 			now := running.Add(1)
 			defer running.Add(-1)
 			if in.Exit {
-				return nil, exit(ctx, in, &running)
+				return nil, exit(ctx, in)
 			}
 			if out, err := work(ctx, in, cfg); !in.About || err != nil {
 				return out, err
@@ -98,19 +98,17 @@ func about(ctx context.Context, running int64) (report, error) {
 	return r, err
 }
 
-func exit(ctx context.Context, in input, running *atomic.Int64) error {
+func exit(ctx context.Context, in input) error {
 	if err := note(in.Log); err != nil {
 		return err
 	}
-	for running.Load() < in.Company {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Millisecond):
+	if in.Until != "" {
+		if err := wait(ctx, in); err != nil {
+			return err
 		}
 	}
-	os.Exit(3)
-	return nil
+	go panic("as asked")
+	select {}
 }
 
 func work(ctx context.Context, in input, cfg configuration) (any, error) {

@@ -59,15 +59,18 @@ func (a *app) printPlugins(list []admin.Plugin) error {
 	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "NEXT START", "PIDS", "RUNNING", "RESTARTS", "CRASHES", "REASON")
 	for _, plugin := range list {
 		var pids []int
-		running := 0
+		running, apart := 0, ""
 		for _, instance := range plugin.Instances {
 			if instance.PID > 0 {
 				pids = append(pids, instance.PID)
 			}
+			if instance.Probation && instance.PID > 0 {
+				apart = fmt.Sprintf("; suspects of a crash run apart in %d", instance.PID)
+			}
 			running += instance.InFlight
 		}
 		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt),
-			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120))
+			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason+apart, 120))
 		for _, old := range plugin.Retiring {
 			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", join(old.PIDs), old.InFlight, "-", "-",
 				fmt.Sprintf("generation %d finishes its steps", old.Generation))
@@ -86,10 +89,16 @@ func join(pids []int) string {
 
 // pluginState is like "ready", or "ready (2/3)" for a pool.
 func pluginState(p admin.Plugin) string {
-	if len(p.Instances) < 2 {
+	pool := 0
+	for _, instance := range p.Instances {
+		if !instance.Probation {
+			pool++
+		}
+	}
+	if pool < 2 {
 		return p.State
 	}
-	return p.State + " (" + ratio(p.Ready, len(p.Instances)) + ")"
+	return p.State + " (" + ratio(p.Ready, pool) + ")"
 }
 
 func nextStart(at time.Time) string {
