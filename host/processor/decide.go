@@ -230,13 +230,16 @@ func (d decider) lost(e *entry, cause error, now time.Time) {
 	}
 	record := e.accounted()
 	record.Suspicion++
-	if !crash.Alone() {
+	if crash.Alone() {
+		record.Suspicion = max(record.Suspicion, aloneLevel)
+	}
+	// The last of a group is no proof: those before it had the process, too.
+	if !crash.Alone() || e.group > 1 {
 		e.action = queues.Release{Record: record.AddError(entry)}
 		return
 	}
 	entry.Type, entry.Stack = "plugin_crash", crash.Report()
 	record = record.AddError(entry)
-	record.Suspicion = max(record.Suspicion, aloneLevel)
 	record.Crashes++
 	if record.Crashes < d.ns.Retry.MaxCrashes {
 		e.action = queues.Release{Record: record}

@@ -219,6 +219,13 @@ func TestDecideBlamesOnlyAMessageThatWasAlone(t *testing.T) {
 	require.EqualValues(t, 6, record.Accounted, "a proven crash is not a delivery without outcome too")
 
 	e = testEntry()
+	e.group = 2
+	d.lost(e, lone(true), e.claimCall)
+	last := e.action.(queues.Release).Record
+	require.Zero(t, last.Crashes, "who is the last of a group has not had the process for itself")
+	require.Equal(t, 1, groupSize(last.Suspicion))
+
+	e = testEntry()
 	e.record = record
 	d.lost(e, lone(true), e.claimCall)
 	dead := e.action.(queues.DeadLetter)

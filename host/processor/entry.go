@@ -29,8 +29,9 @@ type entry struct {
 	exec Executor
 	sent *pluginv1.Step
 	slot bool // holds one of the host's places for running steps
-	// apart says that it runs, or ran, in the plugin's probation.
-	apart bool
+	// group is how many steps the turn in the plugin's probation has in which it
+	// runs, itself included; 0: it runs with all others.
+	group int
 
 	claimedAt time.Time // database's clock
 	claimCall time.Time // host's clock
@@ -126,6 +127,9 @@ func (e *entry) unaccounted() queues.Record {
 	record.Accounted++
 	return record
 }
+
+// apart tells whether it runs, or ran, in the plugin's probation.
+func (e *entry) apart() bool { return e.group > 0 }
 
 // stepName is the handler that ran, or the name that the message asked for.
 func (e *entry) stepName() string {

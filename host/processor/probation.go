@@ -106,7 +106,7 @@ func (l *lane) Turn(limit int) []*pluginv1.Step {
 	group := s.take(most)
 	steps := make([]*pluginv1.Step, 0, len(group))
 	for _, e := range group {
-		e.apart, e.slot = true, true
+		e.group, e.slot = len(group), true
 		l.begin(e, exec)
 		steps = append(steps, e.sent)
 	}

@@ -19,7 +19,7 @@ type redirection struct {
 // beside others. The lane's mutex is held.
 func (r *redirection) take(e *entry) bool {
 	l := r.lane
-	if e.cancelled != pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED || l.stopped || e.apart {
+	if e.cancelled != pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED || l.stopped || e.apart() {
 		return false
 	}
 	if !r.looked {

@@ -16,7 +16,7 @@ func (l *lane) finish(decided func() []*entry) {
 		if e.slot {
 			e.slot = false
 			slots++
-			if e.apart {
+			if e.apart() {
 				l.suspects.running--
 			}
 		}
@@ -92,7 +92,7 @@ func (l *lane) Returned(ids []uint64) {
 			switch {
 			case again.take(e):
 				return false
-			case e.apart:
+			case e.apart():
 				// The plugin itself may well be ready: without a pause this would spin.
 				l.decide.postpone(e, "the plugin's probation was not ready", postponed)
 			default:
