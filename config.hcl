@@ -111,8 +111,8 @@ namespace "orders" {
 
   retry {
     max_attempts   = 5
-    max_deliveries = 20                  # deliveries without any outcome
-    max_crashes    = 3                   # plugin crashes while this message ran alone
+    max_deliveries = 20                  # deliveries of which nobody knows the end
+    max_crashes    = 3                   # plugin crashes while this message ran alone; innocent neighbours spend nothing
     backoff        = "exponential"       # or "linear", "fixed"
     initial        = "1s"
     max            = "60s"

@@ -25,6 +25,9 @@
 //   - Only failures spend the failure budget. Drains, lost leases, snoozes and
 //     plugins that were not ready cost nothing; a delivery that ended without
 //     any outcome counts towards max_deliveries.
+//   - Nobody is convicted of a crash who was not alone with the process. All that
+//     were in flight become suspects, which costs them nothing, and run apart from
+//     all others, in groups that shrink with every crash.
 //   - Namespaces and limits change while the processor runs ([Processor.Apply]),
 //     and nothing that runs is interrupted by it. A policy decides about what
 //     comes back while it is in force. A lane whose namespace is gone finishes as

@@ -19,6 +19,11 @@
 // killed when its other steps have come back or have had their time. To the
 // breaker that is a crash, to the other steps it is nobody's fault.
 //
+// Messages that were in flight in a crash run apart from all others
+// ([Plugin.Apart]): in a process beside the instances that takes one group of
+// them at a time. It is started when somebody asks for a turn, is stopped when
+// nobody has for a while, and its crashes count in no breaker.
+//
 // Each change of a plugin's state is logged once, with its reason.
 //
 // # One process
