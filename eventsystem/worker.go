@@ -30,7 +30,7 @@ type WorkerConfig struct {
 	// on it, is the longest that does not count as failed; default 100 ms.
 	ProcessingTimeout time.Duration
 
-	// ListenerEnabled allows the modes that listen.
+	// ListenerEnabled allows the modes that listen; Allow changes it.
 	ListenerEnabled   bool
 	ConnectionTimeout time.Duration
 	RetryInterval     time.Duration
@@ -38,7 +38,7 @@ type WorkerConfig struct {
 	// EventDrivenOnly; default 60 s.
 	SafetySweep time.Duration
 
-	// PollerEnabled allows the modes that poll.
+	// PollerEnabled allows the modes that poll; Allow changes it.
 	PollerEnabled   bool
 	PollingInterval time.Duration
 
@@ -94,6 +94,8 @@ type Worker struct {
 	feeds []*feed
 
 	mode        atomic.Int64
+	listens     atomic.Bool // ListenerEnabled, as of now
+	polls       atomic.Bool // PollerEnabled
 	running     atomic.Bool
 	broadcaster Broadcaster
 	recorder    *Recorder
@@ -144,6 +146,7 @@ func NewWorker(cfg WorkerConfig, parts WorkerParts) (*Worker, error) {
 		{name: "poller", source: w.poller, needed: Mode.HasPolling},
 		{name: "safety sweep", source: w.sweeper, needed: func(m Mode) bool { return m == EventDrivenOnly }},
 	}
+	w.Allow(cfg.ListenerEnabled, cfg.PollerEnabled)
 	if reason := w.forbids(cfg.Mode); reason != "" {
 		return nil, &ConfigurationError{Key: "deployment_mode", Reason: reason}
 	}
@@ -151,12 +154,19 @@ func NewWorker(cfg WorkerConfig, parts WorkerParts) (*Worker, error) {
 	return w, nil
 }
 
+// Allow says which sources later switches of the mode may use. It changes nothing
+// about the mode in force.
+func (w *Worker) Allow(listener, poller bool) {
+	w.listens.Store(listener)
+	w.polls.Store(poller)
+}
+
 // forbids says why the configuration rules a mode out, or "".
 func (w *Worker) forbids(mode Mode) string {
 	switch {
-	case mode.HasEventDriven() && !w.cfg.ListenerEnabled:
+	case mode.HasEventDriven() && !w.listens.Load():
 		return fmt.Sprintf("%v needs the listener, which is disabled (listener.enabled = false)", mode)
-	case mode.HasPolling() && !w.cfg.PollerEnabled:
+	case mode.HasPolling() && !w.polls.Load():
 		return fmt.Sprintf("%v needs the fallback poller, which is disabled (fallback_poller.enabled = false)", mode)
 	case mode != Hybrid && mode != PollingOnly && mode != EventDrivenOnly:
 		return fmt.Sprintf("%v is no deployment mode", mode)

@@ -144,6 +144,10 @@ func TestIllegalTransitions(t *testing.T) {
 			require.Equal(t, tc.to, illegal.To)
 			require.Contains(t, illegal.Error(), tc.reason)
 			require.NoError(t, w.SetMode(t.Context(), tc.from))
+			w.Allow(true, true)
+			if tc.to.HasEventDriven() || tc.to.HasPolling() {
+				require.NoError(t, w.SetMode(t.Context(), tc.to))
+			}
 		}
 
 		cfg := config(eventsystem.Hybrid)

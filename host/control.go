@@ -36,7 +36,7 @@ func (c controller) SetMode(ctx context.Context, mode eventsystem.Mode) error {
 		return fmt.Errorf("%w: %w", admin.ErrConflict, err)
 	}
 	if err == nil {
-		c.modeOverride.Store(mode != c.cfg.EventSystem.DeploymentMode)
+		c.modeOverride.Store(mode != c.cfg().EventSystem.DeploymentMode)
 	}
 	return err
 }
@@ -85,7 +85,7 @@ func (c controller) Status(ctx context.Context) admin.Status {
 	}
 	return admin.Status{
 		Host: admin.Host{
-			ID: c.cfg.Host.ID, Version: c.version, PID: os.Getpid(),
+			ID: c.cfg().Host.ID, Version: c.version, PID: os.Getpid(),
 			StartedAt: c.startedAt, Uptime: admin.Seconds(time.Since(c.startedAt)),
 			Draining: c.draining.Load(),
 		},
@@ -101,7 +101,7 @@ func (c controller) Status(ctx context.Context) admin.Status {
 			{Name: "slots", Used: int64(lanes.SlotsUsed), Limit: int64(lanes.SlotsTotal), Unit: "items"},
 			{Name: "bytes", Used: lanes.BytesHeld, Limit: lanes.BytesLimit, Unit: "bytes"},
 			{
-				Name: "events", Unit: "items", Limit: int64(c.cfg.EventSystem.Buffers.Events),
+				Name: "events", Unit: "items", Limit: int64(c.cfg().EventSystem.Buffers.Events),
 				Used: int64(stats.Listener.Pending + stats.Poller.Pending + stats.Sweep.Pending),
 			},
 		},
@@ -146,7 +146,7 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 }
 
 func (c controller) pluginStatus() []admin.Plugin {
-	list := make([]admin.Plugin, 0, len(c.cfg.Plugins))
+	list := make([]admin.Plugin, 0, len(c.cfg().Plugins))
 	at := make(map[string]int)
 	for _, g := range c.fleet.Generations() {
 		if !g.Retiring {

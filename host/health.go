@@ -46,7 +46,7 @@ func (h *Host) probePlugins(context.Context) eventsystem.ComponentHealth {
 	switch {
 	case len(down) == 0:
 		return healthy("plugins")
-	case len(down) == len(h.cfg.Plugins):
+	case len(down) == len(h.cfg().Plugins):
 		return unwell("plugins", eventsystem.Critical, strings.Join(down, "; "))
 	default:
 		return unwell("plugins", eventsystem.Warning, strings.Join(down, "; "))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,7 @@ type Options struct {
 
 // Host is a whole worker host. Its methods are safe for concurrent use.
 type Host struct {
-	cfg       *config.Config
+	current   atomic.Pointer[inForce]
 	log       hclog.Logger
 	version   string
 	startedAt time.Time
@@ -69,7 +68,6 @@ const connectTimeout = 20 * time.Second
 // New builds a host. The caller runs it with Run or gives it up with Close.
 func New(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{
-		cfg:       opts.Config,
 		log:       opts.Logger,
 		version:   opts.Version,
 		startedAt: time.Now(),
@@ -78,6 +76,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 		shim:      opts.ShimCommand,
 		started:   make(chan struct{}),
 	}
+	h.current.Store(newInForce(opts.Config))
 	h.metrics.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -102,12 +101,12 @@ func (h *Host) build(opts Options) error {
 		return err
 	}
 	h.metrics.MustRegister(newCollector(h))
-	if h.cfg.Host.Admin.Listen == "" {
+	if h.cfg().Host.Admin.Listen == "" {
 		return nil
 	}
 	server, err := admin.New(admin.Options{
-		Listen:     h.cfg.Host.Admin.Listen,
-		Token:      h.cfg.Host.Admin.Token.Reveal(),
+		Listen:     h.cfg().Host.Admin.Listen,
+		Token:      h.cfg().Host.Admin.Token.Reveal(),
 		Controller: controller{h},
 		Gatherer:   h.metrics,
 		Logger:     h.log.Named("admin"),
@@ -120,13 +119,9 @@ func (h *Host) build(opts Options) error {
 }
 
 func (h *Host) openBroker(ctx context.Context) (*pgmq.Broker, error) {
-	q := h.cfg.Queue
+	q := h.cfg().Queue
 	if q.DSN == "" {
 		return nil, errors.New("queue \"pgmq\": dsn is not set: set DATABASE_URL, or use `stephost dev`, which starts a database")
-	}
-	namespaces := make(map[string]string, len(h.cfg.Namespaces))
-	for _, ns := range h.cfg.Namespaces {
-		namespaces[ns.Queue] = ns.Name
 	}
 	broker, err := pgmq.Open(ctx, pgmq.Options{
 		DSN:            q.DSN.Reveal(),
@@ -134,13 +129,8 @@ func (h *Host) openBroker(ctx context.Context) (*pgmq.Broker, error) {
 		MaxConnections: q.MaxConnections,
 		OnComplete:     pgmq.OnComplete(q.OnComplete),
 		Notifications:  pgmq.Notifications(q.Notifications),
-		NamespaceOf: func(queue string) string {
-			if ns, ok := namespaces[queue]; ok {
-				return ns
-			}
-			return strings.TrimSuffix(strings.TrimPrefix(queue, "worker_"), "_queue")
-		},
-		ConnectTimeout: h.cfg.EventSystem.Listener.ConnectionTimeout,
+		NamespaceOf:    func(queue string) string { return h.current.Load().namespaceOf(queue) },
+		ConnectTimeout: h.cfg().EventSystem.Listener.ConnectionTimeout,
 		Logger:         h.log.Named("pgmq"),
 	})
 	if err != nil {
@@ -150,19 +140,14 @@ func (h *Host) openBroker(ctx context.Context) (*pgmq.Broker, error) {
 }
 
 func (h *Host) buildProcessor(opts Options) {
-	queueOf := make(map[string]string, len(h.cfg.Namespaces))
-	for _, ns := range h.cfg.Namespaces {
-		queueOf[ns.Name] = ns.Queue
-	}
 	h.processor = processor.New(processor.Options{
-		Broker:      h.broker,
-		Registry:    h.registry,
-		Namespaces:  laneNamespaces(h.cfg.Namespaces),
-		Limits:      limits(h.cfg.EventSystem),
-		MaxBody:     protocol.MaxMessageBytes - protocol.MaxBatchBytes,
-		KillTimeout: h.cfg.Host.Shutdown.KillTimeout,
-		WorkerID:    h.cfg.Host.ID,
-		QueueOf:     func(ns string) (string, bool) { q, ok := queueOf[ns]; return q, ok },
+		Broker:     h.broker,
+		Registry:   h.registry,
+		Namespaces: laneNamespaces(h.cfg().Namespaces),
+		Limits:     limits(h.cfg()),
+		MaxBody:    protocol.MaxMessageBytes - protocol.MaxBatchBytes,
+		WorkerID:   h.cfg().Host.ID,
+		QueueOf:    func(ns string) (string, bool) { return h.current.Load().queueOf(ns) },
 		// The worker is built after the processor that it commands; both
 		// callbacks come only after Start.
 		Idle:        func(src queues.Source, _ time.Duration) { h.worker.Credit(src) },
@@ -174,16 +159,12 @@ func (h *Host) buildProcessor(opts Options) {
 }
 
 func (h *Host) buildWorker() error {
-	es := h.cfg.EventSystem
-	names := make([]string, 0, len(h.cfg.Namespaces))
-	for _, ns := range h.cfg.Namespaces {
-		names = append(names, ns.Queue)
-	}
+	es := h.cfg().EventSystem
 	var err error
 	h.worker, err = eventsystem.NewWorker(eventsystem.WorkerConfig{
 		SystemID:                es.SystemID,
 		Mode:                    es.DeploymentMode,
-		Queues:                  names,
+		Queues:                  queueNames(h.cfg().Namespaces),
 		HealthMonitoringEnabled: es.HealthMonitoringEnabled,
 		HealthCheckInterval:     es.HealthCheckInterval,
 		ProcessingTimeout:       es.ProcessingTimeout,
@@ -219,8 +200,8 @@ func (h *Host) Run(ctx context.Context) error {
 	err := h.serve(ctx)
 	if err == nil {
 		close(h.started)
-		h.log.Info("host serves", "id", h.cfg.Host.ID, "version", h.version,
-			"mode", h.worker.Mode(), "namespaces", len(h.cfg.Namespaces), "admin", h.AdminAddr())
+		h.log.Info("host serves", "id", h.cfg().Host.ID, "version", h.version,
+			"mode", h.worker.Mode(), "namespaces", len(h.cfg().Namespaces), "admin", h.AdminAddr())
 		<-ctx.Done()
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -243,7 +224,7 @@ func (h *Host) serve(ctx context.Context) error {
 // drain ends everything in the order that loses nothing.
 func (h *Host) drain() error {
 	h.draining.Store(true)
-	h.log.Info("draining", "drain_timeout", h.cfg.Host.Shutdown.DrainTimeout)
+	h.log.Info("draining", "drain_timeout", h.cfg().Host.Shutdown.DrainTimeout)
 	started := time.Now()
 	var errs []error
 
@@ -251,7 +232,7 @@ func (h *Host) drain() error {
 	errs = append(errs, h.worker.Stop(stopCtx))
 	cancel()
 
-	drainCtx, cancel := context.WithTimeout(context.Background(), h.cfg.Host.Shutdown.DrainTimeout)
+	drainCtx, cancel := context.WithTimeout(context.Background(), h.cfg().Host.Shutdown.DrainTimeout)
 	errs = append(errs, h.processor.Drain(drainCtx))
 	cancel()
 
@@ -270,7 +251,7 @@ func (h *Host) drain() error {
 // stopGrace bounds the stop of a part that has nothing left to wait for. Handlers
 // may be given no time at all, the host's own loops need a moment.
 func (h *Host) stopGrace() time.Duration {
-	return max(h.cfg.Host.Shutdown.KillTimeout, 2*time.Second)
+	return max(h.cfg().Host.Shutdown.KillTimeout, 2*time.Second)
 }
 
 // Close frees what New acquired. Run calls it.

@@ -25,7 +25,8 @@ func laneNamespaces(namespaces []config.Namespace) []processor.Namespace {
 }
 
 // limits translates the limits of the configuration.
-func limits(es config.EventSystem) processor.Limits {
+func limits(cfg *config.Config) processor.Limits {
+	es := cfg.EventSystem
 	return processor.Limits{
 		MaxConcurrent:    es.MaxConcurrentProcessors,
 		BatchSize:        es.FallbackPoller.BatchSize,
@@ -33,6 +34,7 @@ func limits(es config.EventSystem) processor.Limits {
 		Lease:            es.FallbackPoller.VisibilityTimeout,
 		SettlementBuffer: es.Buffers.Settlements,
 		Bytes:            es.Buffers.Bytes,
+		KillTimeout:      cfg.Host.Shutdown.KillTimeout,
 	}
 }
 

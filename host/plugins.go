@@ -23,7 +23,7 @@ import (
 func (h *Host) buildFleet() {
 	h.fleet = fleet.New(fleet.Options{
 		Deps: supervisor.Deps{Logger: h.log.Named("plugin"), Shim: h.shim, HostVersion: h.version},
-		Bind: h.bindTo(h.cfg.Namespaces),
+		Bind: h.bindTo(h.cfg().Namespaces),
 		Recall: func(exec processor.Executor) {
 			_, _ = processor.Do(context.Background(), h.processor, processor.Recall{Executor: exec})
 		},
@@ -51,9 +51,9 @@ func (h *Host) bindTo(namespaces []config.Namespace) fleet.Bind {
 // startPlugins starts all processes in the background and binds the
 // namespaces to them.
 func (h *Host) startPlugins() error {
-	specs := make([]fleet.Spec, 0, len(h.cfg.Plugins))
-	for _, p := range h.cfg.Plugins {
-		specs = append(specs, fleetSpec(h.cfg, p, h.log))
+	specs := make([]fleet.Spec, 0, len(h.cfg().Plugins))
+	for _, p := range h.cfg().Plugins {
+		specs = append(specs, fleetSpec(h.cfg(), p, h.log))
 	}
 	return h.fleet.Start(specs)
 }

@@ -31,9 +31,9 @@ func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, 
 
 // pluginSpecOf is what the configuration in force says about a plugin.
 func (h *Host) pluginSpecOf(name string) (fleet.Spec, bool) {
-	for _, p := range h.cfg.Plugins {
+	for _, p := range h.cfg().Plugins {
 		if p.Name == name {
-			return fleetSpec(h.cfg, p, h.log), true
+			return fleetSpec(h.cfg(), p, h.log), true
 		}
 	}
 	return fleet.Spec{}, false

@@ -200,9 +200,9 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 		}},
 		Limits: processor.Limits{
 			MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
-			SettlementBuffer: 1000, Bytes: 64 << 20,
+			SettlementBuffer: 1000, Bytes: 64 << 20, KillTimeout: patience,
 		},
-		MaxBody: 64 << 20, KillTimeout: patience,
+		MaxBody:  64 << 20,
 		WorkerID: "test", QueueOf: func(ns string) (string, bool) { return ns + "_queue", ns == "other" || ns == "ns" },
 		OnStep:  func(e processor.StepEvent) { b.steps <- e },
 		Metrics: processor.NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),

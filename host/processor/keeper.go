@@ -186,7 +186,7 @@ func (l *lane) enforceTimeouts() {
 				}
 				continue
 			}
-			if now.Sub(e.cancelledAt) >= l.opts.KillTimeout {
+			if now.Sub(e.cancelledAt) >= l.limits().KillTimeout {
 				abandoned = append(abandoned, e)
 				hung = append(hung, l.abandon(e, now))
 			}

@@ -49,6 +49,9 @@ type Limits struct {
 	SettlementBuffer int
 	// Bytes bounds the message bodies that are held at once.
 	Bytes int64
+	// KillTimeout is how long a cancelled step may go on before the host stops
+	// waiting for it.
+	KillTimeout time.Duration
 }
 
 // Options are the parts and limits of a Processor. All fields without a
@@ -64,9 +67,6 @@ type Options struct {
 	// MaxBody is the largest body that a plugin can be sent; larger messages
 	// are dead-lettered.
 	MaxBody int64
-	// KillTimeout is how long a cancelled step may go on before the host stops
-	// waiting for it.
-	KillTimeout time.Duration
 	// WorkerID names this host in results.
 	WorkerID string
 

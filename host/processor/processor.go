@@ -103,7 +103,7 @@ func (p *Processor) Drain(ctx context.Context) error {
 	for _, l := range lanes {
 		l.cancelAll(nil, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
 	}
-	grace, cancel := context.WithTimeout(context.Background(), p.opts.KillTimeout)
+	grace, cancel := context.WithTimeout(context.Background(), p.limits.Load().KillTimeout)
 	defer cancel()
 	if allEmpty(grace, lanes) == nil {
 		return nil
@@ -111,7 +111,7 @@ func (p *Processor) Drain(ctx context.Context) error {
 	for _, l := range lanes {
 		l.giveUp("the host is shutting down")
 	}
-	last, cancel := context.WithTimeout(context.Background(), max(p.opts.KillTimeout, time.Second))
+	last, cancel := context.WithTimeout(context.Background(), max(p.limits.Load().KillTimeout, time.Second))
 	defer cancel()
 	if allEmpty(last, lanes) == nil {
 		return nil
