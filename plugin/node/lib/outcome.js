@@ -58,7 +58,7 @@ function unsuccessful(error, signal) {
   if (error instanceof Snooze) return { snooze: { delayMs: error.delay } };
   const result = {
     type: typeOf(error, signal),
-    message: error instanceof Error ? error.message : String(error),
+    message: textOf(error),
     stack: stackOf(error),
   };
   if (error instanceof Permanent) result.verdict = 'FAILURE_VERDICT_PERMANENT';
@@ -68,6 +68,9 @@ function unsuccessful(error, signal) {
   }
   return failure(result);
 }
+
+/** A failure always says something. */
+const textOf = (error) => (error instanceof Error ? error.message || error.name : String(error) || 'failed');
 
 function typeOf(error, signal) {
   if (signal.aborted) return signal.reason.reason === 'timeout' ? 'timeout' : 'cancelled';

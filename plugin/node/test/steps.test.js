@@ -35,6 +35,7 @@ test('what is thrown decides what happens next', async (t) => {
     later() { throw new RetryAfter('busy', 1500); },
     snooze() { throw new Snooze(20); },
     text() { throw 'thrown'; },
+    silent() { throw new Error(); },
     cyclic: () => cyclic,
     nothing() {},
   });
@@ -49,6 +50,7 @@ test('what is thrown decides what happens next', async (t) => {
   assert.deepEqual([later.verdict, later.retryAfterMs], ['FAILURE_VERDICT_RETRY_AFTER', '1500']);
   assert.equal((await run('snooze')).snooze.delayMs, '20');
   assert.equal((await run('text')).failure.message, 'thrown');
+  assert.equal((await run('silent')).failure.message, 'Error');
   assert.equal((await run('cyclic')).failure.type, 'bad_output');
   assert.equal((await run('nothing')).success.output.length, 0);
   assert.equal((await run('unheard')).failure.type, 'unknown_step');

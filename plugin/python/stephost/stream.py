@@ -48,9 +48,14 @@ class Stream:
         if self._fault:
             call.abort(grpc.StatusCode.INVALID_ARGUMENT, self._fault)
 
-    def beat(self, heartbeat):
-        """Of several beats of a step that wait, the latest is sent."""
+    def beat(self, task, heartbeat):
+        """Of several beats of a step that wait, the latest is sent.
+
+        A step that has ended sends none: the lock orders this and its answer.
+        """
         with self._changed:
+            if task.ended:
+                return
             self._beats[heartbeat.id] = heartbeat
             self._changed.notify()
 

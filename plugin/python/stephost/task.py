@@ -166,12 +166,9 @@ class Context:
 
     def heartbeat(self, fraction=-1.0, message=""):
         """Tells people how far the step is: a fraction from 0 to 1, a text."""
-        if self._task.ended:
-            return
         fraction = fraction if 0 <= fraction <= 1 else -1.0
-        self._task.stream.beat(
-            messages.Heartbeat(id=self._task.step.id, fraction=fraction, message=clean_text(message, MAX_NAME))
-        )
+        heartbeat = messages.Heartbeat(id=self._task.step.id, fraction=fraction, message=clean_text(message, MAX_NAME))
+        self._task.stream.beat(self._task, heartbeat)
 
 
 def _json(value):
