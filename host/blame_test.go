@@ -123,6 +123,29 @@ func TestCrashOfNobodysDoingClearsEveryone(t *testing.T) {
 	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_a_dead`))
 }
 
+func TestPluginWithAnExclusiveResourceRunsSuspectsInItsOnlyProcess(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{a: `concurrency = 60`, plugin: `
+		swap = "stop_first"
+		restart {
+			backoff_initial = "1ms"
+			max_crashes     = 2
+		}`})
+	b.send("a_queue", b.poison("poison"))
+	b.send("a_queue", bodies(20, fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("innocents"), b.path("armed")))...)
+	b.send("b_queue", bodies(2, fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("innocents"), b.path("armed")))...)
+	b.eventually("all run", func() bool { return len(b.runs("innocents"))+len(b.runs("poison")) == 23 })
+	b.touch("armed")
+	b.results(21)
+	b.convicted(1, 3)
+	b.spentNothing(20)
+	b.eventually("the other namespace is done, too", func() bool { return b.count(`SELECT count(*) FROM pgmq.a_b_queue`) == 2 })
+	require.Nil(t, b.probation(), "there was no second process")
+	require.NotContains(t, b.logs.String(), "tripped=true", "the crashes of suspects do not count in the breaker")
+	require.Contains(t, b.logs.String(), "suspects of a crash run alone")
+	b.eventually("the plugin serves again", func() bool { return b.plugin().State == "ready" })
+}
+
 func TestPluginListShowsTheProbation(t *testing.T) {
 	t.Parallel()
 	b := start(t, settings{plugin: quick})

@@ -22,7 +22,9 @@
 // Messages that were in flight in a crash run apart from all others
 // ([Plugin.Apart]): in a process beside the instances that takes one group of
 // them at a time. It is started when somebody asks for a turn, is stopped when
-// nobody has for a while, and its crashes count in no breaker.
+// nobody has for a while, and its crashes count in no breaker. Where there must
+// not be a second process ([SwapStopFirst]), a group has one of the pool for
+// itself.
 //
 // Each change of a plugin's state is logged once, with its reason.
 //

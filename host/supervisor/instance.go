@@ -199,11 +199,16 @@ func (i *instance) failedStart(err error) plan {
 func (i *instance) backOff(err error) plan {
 	p := i.plugin
 	now := p.deps.Clock.Now()
-	delay := p.spec.Restart.backoff(i.failures)
-	i.failures++
 	i.lastErr = err
-	i.next = now.Add(delay)
-	tripped := p.breaker.crash(now, p.prober == i)
+	tripped := false
+	if p.lent.of(i.proc) {
+		// Suspects of a crash had it for themselves.
+		i.next = now.Add(probationPause)
+	} else {
+		i.next = now.Add(p.spec.Restart.backoff(i.failures))
+		i.failures++
+		tripped = p.breaker.crash(now, p.prober == i)
+	}
 	if p.prober == i {
 		p.prober = nil
 	}

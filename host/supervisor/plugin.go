@@ -36,6 +36,7 @@ type Plugin struct {
 	mu        sync.Mutex
 	instances []*instance
 	probation *probation
+	lent      *loan // nil: nothing
 	breaker   breaker
 	// prober is the instance that may start while the breaker is open.
 	prober   *instance

@@ -91,6 +91,10 @@ func (b *probation) run() {
 		if !ok {
 			return
 		}
+		if b.plugin.spec.Swap == SwapStopFirst {
+			b.onLoan(req)
+			continue
+		}
 		proc, err := b.process(req.fresh)
 		if err != nil {
 			b.refuse(append([]request{req}, b.takeQueue()...), err)

@@ -63,7 +63,7 @@ type process struct {
 	// retired is closed when the process is to be replaced; hang is valid then.
 	retired chan struct{}
 	hang    *HangError
-	// relieved has room for one signal: answers have come after the half-close.
+	// relieved has room for one signal: answers have come after the half-close, or while the process is lent.
 	relieved chan struct{}
 }
 

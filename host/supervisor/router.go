@@ -37,12 +37,7 @@ func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
 			r.beats = route(r.beats, sink, beat)
 		}
 	}
-	if s.closing {
-		select {
-		case s.relieved <- struct{}{}:
-		default:
-		}
-	}
+	s.relieve()
 	s.mu.Unlock()
 
 	s.inFlight.Add(int64(strays - len(resp.GetResults())))

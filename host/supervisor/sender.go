@@ -109,6 +109,7 @@ func (s *stream) stop(ids []uint64, reason pluginv1.CancelReason) (elsewhere []*
 	for id := range known {
 		cancels = append(cancels, &pluginv1.Cancellation{Id: id, Reason: reason})
 	}
+	s.relieve()
 	if s.closing {
 		elsewhere = cancels
 	} else {

@@ -60,6 +60,8 @@ func (p *Plugin) overall() (State, string) {
 			because += ", the last: " + down.reason
 		}
 		return StateTripped, fmt.Sprintf("%s; it probes again at %s", because, p.breaker.openUntil.Format(time.TimeOnly))
+	case ready != nil && p.lent != nil && len(p.ready) == 0:
+		return StateDraining, "suspects of a crash run alone"
 	case ready != nil:
 		return StateReady, p.readiness(ready)
 	case starting != nil:

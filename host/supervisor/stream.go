@@ -33,12 +33,14 @@ type stream struct {
 	head    int
 	cancels []*pluginv1.Cancellation
 	// given has the steps that the host has given up on; relieved hears of
-	// answers while the host has ended its side.
+	// answers while the host has ended its side, or the stream is lent.
 	given    map[uint64]struct{}
 	relieved chan<- struct{}
-	// closing: the host has ended its side. closed: nothing comes back.
+	// closing: the host has ended its side. closed: nothing comes back. lent: only
+	// suspects' steps are taken.
 	closing bool
 	closed  bool
+	lent    bool
 
 	// wake has room for one signal.
 	wake chan struct{}
@@ -80,6 +82,9 @@ func (s *stream) push(steps []*pluginv1.Step, sink processor.Sink) (rejected []u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.closed {
+		return nil, false
+	}
+	if _, apart := sink.(*group); s.lent && !apart {
 		return nil, false
 	}
 	for _, step := range steps {
