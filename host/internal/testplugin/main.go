@@ -22,10 +22,12 @@ type input struct {
 	Until      string `json:"until"`
 	Regardless bool   `json:"regardless"`
 	// Told is a file that is made when the context ends during that wait.
-	Told      string `json:"told"`
-	Fail      string `json:"fail"`
-	Permanent bool   `json:"permanent"`
-	Panic     bool   `json:"panic"`
+	Told string `json:"told"`
+	// Milliseconds is how long it works.
+	Milliseconds int    `json:"ms"`
+	Fail         string `json:"fail"`
+	Permanent    bool   `json:"permanent"`
+	Panic        bool   `json:"panic"`
 	// Next is a namespace to emit to.
 	Next   string `json:"next"`
 	Config bool   `json:"config"`
@@ -122,6 +124,7 @@ func work(ctx context.Context, in input, cfg configuration) (any, error) {
 			return nil, err
 		}
 	}
+	time.Sleep(time.Duration(in.Milliseconds) * time.Millisecond)
 	if in.Say != "" {
 		sdk.Logger(ctx).Debug(in.Say)
 		sdk.Logger(ctx).Info(in.Say)
