@@ -31,7 +31,9 @@ func names() []string {
 	return []string{"linear_step_1", "linear_step_2", "linear_step_3", "linear_step_4"}
 }
 
-func main() {
+func main() { sdk.Main(handlers()...) }
+
+func handlers() []sdk.Option {
 	steps := names()
 	options := make([]sdk.Option, 0, len(steps))
 	for i, name := range steps {
@@ -45,7 +47,7 @@ func main() {
 		}
 		options = append(options, sdk.Handle(name, square(next), first...))
 	}
-	sdk.Main(options...)
+	return options
 }
 
 // square makes the handler of a step that is followed by next, or by none.

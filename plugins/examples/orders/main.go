@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/stephost/stephost/plugin/sdk"
@@ -16,13 +17,16 @@ type Config struct {
 	Currency string `hcl:"currency,optional" default:"EUR"`
 }
 
-func main() {
-	sdk.MainWith(func(_ context.Context, cfg Config) (*sdk.Plugin, error) {
-		shop := &shop{currency: cfg.Currency, region: os.Getenv("ORDERS_REGION")}
-		return sdk.New(
-			sdk.Handle("validate", shop.validate, sdk.Default()),
-			sdk.Handle("charge", shop.charge),
-			sdk.Handle("ship", shop.ship),
-		), nil
-	})
+func main() { sdk.MainWith(setup) }
+
+func setup(_ context.Context, cfg Config) (*sdk.Plugin, error) {
+	if len(cfg.Currency) != 3 {
+		return nil, sdk.FieldError("currency", fmt.Errorf("%q is not the code of a currency", cfg.Currency))
+	}
+	shop := &shop{currency: cfg.Currency, region: os.Getenv("ORDERS_REGION")}
+	return sdk.New(
+		sdk.Handle("validate", shop.validate, sdk.Default()),
+		sdk.Handle("charge", shop.charge),
+		sdk.Handle("ship", shop.ship),
+	), nil
 }
