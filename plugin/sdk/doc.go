@@ -2,6 +2,9 @@
 // program with a function for each kind of step; the host runs the program,
 // takes messages from the queues of its namespaces, and calls the function.
 //
+// This page is a tutorial, from the first plugin to production. All code in it
+// is part of programs that are compiled and tested with the SDK.
+//
 // # A plugin in ten lines
 //
 //	type Charge struct{ OrderID string }
@@ -23,6 +26,30 @@
 //	  plugin = "payments"
 //	}
 //
+// Run a host on a private database, and send it a message:
+//
+//	stephost dev --config config.hcl
+//	stephost queue send payments_queue '{"step": "charge", "OrderID": "17"}'
+//
+// A project with all of that, tests and a Makefile too, is one command away:
+//
+//	stephost plugin new payments
+//
+// # A test
+//
+// Package [sdktest] runs the plugin in the process of its tests, over the real
+// protocol, without a host or a database:
+//
+//	func TestCharge(t *testing.T) {
+//		h := sdktest.Start(t, sdk.New(sdk.Handle("charge", charge)))
+//		receipt, err := sdktest.Call[Receipt](h, "charge", Charge{OrderID: "17"})
+//		require.NoError(t, err)
+//		require.Equal(t, "r-17", receipt.ID)
+//	}
+//
+// A handler is a plain function, too. Outside of a step, [StepInfo] is empty,
+// [Logger] works, and [Emit] and [Heartbeat] return an error.
+//
 // # Input and output
 //
 // The whole message body is the input, and what the function returns is the
@@ -42,16 +69,29 @@
 // letters. Three errors say it differently, also when fmt.Errorf has wrapped
 // them with %w:
 //
-//   - [Permanent]: no attempt would succeed. To the dead letters now.
-//   - [RetryAfter]: a failed attempt like any other, but the next one comes
-//     after this delay.
-//   - [Snooze]: not now. No failure, no attempt spent.
+//	switch {
+//	case errors.Is(err, ErrBlocked):
+//		return Receipt{}, sdk.Permanent(err) // to the dead letters, now
+//	case errors.Is(err, ErrBusy):
+//		return Receipt{}, sdk.RetryAfter(err, p.patience) // a failed attempt; the next one then
+//	case errors.Is(err, ErrClosed):
+//		return Receipt{}, sdk.Snooze(time.Hour) // no failure, no attempt spent
+//	case err != nil:
+//		return Receipt{}, err // the namespace's policy decides
+//	}
+//
+// [Permanent] is for what no attempt can change, [RetryAfter] for a failure
+// that knows when the next attempt makes sense, and [Snooze] for a step that
+// cannot run yet.
 //
 // # Emitting the next step
 //
 // [Emit] sends a message in the transaction that completes the step:
 //
-//	err := sdk.Emit(ctx, sdk.ToNamespace("shipping"), Ship{OrderID: in.OrderID})
+//	ship := Ship{Step: "ship", OrderID: in.OrderID}
+//	if err := sdk.Emit(ctx, sdk.ToNamespace("shipping"), ship); err != nil {
+//		return Receipt{}, err
+//	}
 //
 // It is sent exactly once if the step succeeds, and not at all if it fails,
 // snoozes or is given back. [ToNamespace] finds the namespace's queue and
@@ -60,26 +100,19 @@
 //
 // # When a handler runs again
 //
-// [StepInfo] says what runs: namespace, message, attempt, deadline and the
-// correlation that the message carried.
-//
 // A message is settled once, but its handler runs at least once: again after
 // a failure or a snooze, and again when the plugin, the host or the database
 // went away before the outcome was committed, even if the handler had
 // returned. Result and emitted messages are part of that commit. What the
-// handler did elsewhere is not, so give other systems the IdempotencyKey of
-// [Info]: it is the same for every delivery of a message, also after it has
-// been replayed from the dead letters. [Info] counts failed attempts only, so
-// an Attempt of 1 does not mean that the handler never ran.
+// handler did elsewhere is not, so give other systems a key:
 //
-// # Logging
+//	key := sdk.StepInfo(ctx).IdempotencyKey
 //
-// [Logger] and [Slog] write lines that carry namespace, step, message and
-// attempt into the host's log. Packages log and log/slog and hclog's default
-// logger are redirected there as well, without those fields. The level is the
-// host's. A log line never blocks a handler: if the host does not keep up,
-// lines are dropped and counted. Do not print before [Main]: until the host
-// has read the first line of stdout, that line is how it finds the plugin.
+// It is the same for every delivery of a message, also after it has been
+// replayed from the dead letters. [StepInfo] says what else is known of the
+// step: namespace, message, attempt, deadline and the correlation that the
+// message carried. It counts failed attempts only, so an Attempt of 1 does not
+// mean that the handler never ran.
 //
 // # Configuration
 //
@@ -87,16 +120,42 @@
 // struct is its schema:
 //
 //	type Config struct {
-//		Endpoint string           `hcl:"endpoint" description:"where the gateway is"`
-//		Timeout  time.Duration    `hcl:"timeout,optional" default:"5s"`
-//		Retries  int              `hcl:"retries" default:"3"`
-//		APIKey   sdk.Secret       `hcl:"api_key"`
-//		TLS      *TLS             `hcl:"tls,block"`
-//		Backends []Backend        `hcl:"backend,block"`
-//		Limits   map[string]Limit `hcl:"limit,block"`
+//		Endpoint string            `hcl:"endpoint" description:"where the gateway is"`
+//		Currency string            `hcl:"currency" default:"EUR"`
+//		Patience time.Duration     `hcl:"patience" default:"30s"`
+//		APIKey   sdk.Secret        `hcl:"api_key,optional"`
+//		Retries  *int              `hcl:"retries"`
+//		Tags     map[string]string `hcl:"tags,optional"`
+//		TLS      *TLS              `hcl:"tls,block"`
+//		Backends []Backend         `hcl:"backend,block"`
+//		Limits   map[string]Limit  `hcl:"limit,block"`
 //	}
 //
-// The host checks the user's file against it and points at the line that is
+//	type TLS struct {
+//		CAFile string `hcl:"ca_file"`
+//	}
+//
+//	type Backend struct {
+//		Name string `hcl:"name,label"`
+//		URL  string `hcl:"url"`
+//	}
+//
+//	type Limit struct {
+//		PerSecond int `hcl:"per_second" default:"10"`
+//	}
+//
+// The user writes:
+//
+//	config {
+//	  endpoint = "https://gateway.example"
+//	  api_key  = env("GATEWAY_KEY")
+//	  tags     = { team = "shop" }
+//	  backend "eu" {
+//	    url = "https://eu.example"
+//	  }
+//	}
+//
+// The host checks that against the schema and points at the line that is
 // wrong, before the plugin sees anything.
 //
 //   - Attributes are strings, bools, numbers of any Go type, [time.Duration]
@@ -116,9 +175,30 @@
 //     when the program starts, naming the field.
 //
 // The setup function checks what types cannot, connects, and returns the
-// plugin. [FieldError] points the user at the line of an attribute; join
-// several with errors.Join. A setup that fails or panics keeps the plugin from
-// starting; what it had opened by then it closes itself.
+// plugin:
+//
+//	func setup(ctx context.Context, cfg Config) (*sdk.Plugin, error) {
+//		gateway, err := Dial(ctx, cfg.Endpoint, cfg.APIKey.Reveal())
+//		if err != nil {
+//			return nil, sdk.FieldError("endpoint", err)
+//		}
+//		p := &payments{gateway: gateway, currency: cfg.Currency, patience: cfg.Patience}
+//		return sdk.New(
+//			sdk.Handle("charge", p.charge, sdk.Default()),
+//			sdk.Handle("import", p.importFile, sdk.Timeout(time.Hour)),
+//			sdk.Use(timed),
+//			sdk.MaxConcurrency(8), // what the gateway allows
+//			sdk.OnClose(gateway.Close),
+//		), nil
+//	}
+//
+// and main only serves it:
+//
+//	func main() { sdk.MainWith(setup) }
+//
+// [FieldError] points the user at the line of an attribute; join several with
+// errors.Join. A setup that fails or panics keeps the plugin from starting;
+// what it had opened by then it closes itself.
 //
 // # Cancellation
 //
@@ -138,13 +218,41 @@
 //
 // The host keeps the lease while a handler runs, however long that takes.
 // [Heartbeat] only tells people how far it is, and returns the cause once the
-// context has ended, which makes it a good condition for a loop.
+// context has ended, which makes it a good condition for a loop:
+//
+//	for row := range in.Rows {
+//		progress := sdk.Progress{Fraction: float64(row) / float64(in.Rows), Message: "importing"}
+//		if err := sdk.Heartbeat(ctx, progress); err != nil {
+//			return row, err // it has to stop, and err says why
+//		}
+//		if err := p.gateway.Store(ctx, row); err != nil {
+//			return row, err
+//		}
+//	}
 //
 // # Middleware
 //
 // [Use] puts functions around every handler, for tracing, metrics, or a
 // transaction. They see the message and the result as JSON, and may replace
-// both, the context and the error.
+// both, the context and the error:
+//
+//	func timed(next sdk.Next) sdk.Next {
+//		return func(ctx context.Context, in []byte) ([]byte, error) {
+//			began := time.Now()
+//			out, err := next(ctx, in)
+//			sdk.Logger(ctx).Debug("ran", "took", time.Since(began), "error", err)
+//			return out, err
+//		}
+//	}
+//
+// # Logging
+//
+// [Logger] and [Slog] write lines that carry namespace, step, message and
+// attempt into the host's log. Packages log and log/slog and hclog's default
+// logger are redirected there as well, without those fields. The level is the
+// host's. A log line never blocks a handler: if the host does not keep up,
+// lines are dropped and counted. Do not print before [Main]: until the host
+// has read the first line of stdout, that line is how it finds the plugin.
 //
 // # Clean-up
 //
@@ -173,20 +281,27 @@
 // take a step's context may be called by all goroutines of the step; after the
 // handler has returned they fail or do nothing.
 //
-// # Trying a plugin by hand
+// # In production
 //
-// A handler is a plain function: call it from a test. Outside of a step,
-// [StepInfo] is empty, [Logger] works, and [Emit] and [Heartbeat] return an
-// error.
+// Before a plugin is given to a host:
 //
-// The program itself runs only inside a host and says so when it is started
-// from a shell. The shortest way to see it work is a private database:
+//	stephost plugin check bin/payments
+//	stephost validate --plugins --config config.hcl
 //
-//	stephost dev --config config.hcl
-//	stephost queue send payments_queue '{"step": "charge", "OrderID": "17"}'
+// The first holds the binary against the protocol, clause by clause; the second
+// starts each plugin of a configuration once and shows what it finds wrong with
+// its config block.
 //
-// The host's log_level = "debug" shows everything that the plugin logs. What a
-// debugger stops does not answer the host's health check and is killed before
-// long, so attach one for tracepoints rather than breakpoints; `stephost
-// plugin list` shows the process ids.
+//   - [Version] or the version that the Go toolchain recorded is what `stephost
+//     plugin list` shows; build from a tag.
+//   - Host and plugins may be updated one after the other: a plugin declares the
+//     version of the protocol that it speaks.
+//   - The program itself runs only inside a host and says so when it is started
+//     from a shell. The host's log_level = "debug" shows everything that the
+//     plugin logs.
+//   - What a debugger stops does not answer the host's health check and is killed
+//     before long, so attach one for tracepoints rather than breakpoints;
+//     `stephost plugin list` shows the process ids.
+//
+// [sdktest]: https://pkg.go.dev/github.com/stephost/stephost/plugin/sdk/sdktest
 package sdk

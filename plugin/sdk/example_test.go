@@ -223,8 +223,13 @@ func setup(_ context.Context, cfg Config) (*sdk.Plugin, error) {
 	return sdk.New(sdk.Handle("show", func(context.Context, struct{}) (Config, error) { return cfg, nil })), nil
 }
 
+// The main function of a plugin that is made from its configuration.
 func ExampleMainWith() {
-	// func main() { sdk.MainWith(setup) }
+	sdk.MainWith(setup)
+}
+
+// What the user writes, and what setup gets.
+func ExampleMainWith_config() {
 	configure(setup, `
 endpoint = "https://gateway.example"
 api_key  = "s3cr3t"

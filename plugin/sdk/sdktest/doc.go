@@ -10,21 +10,31 @@
 //
 //	func main() { sdk.MainWith(setup) }
 //
+// A test starts the plugin with what a user would write into its config block,
+// and calls a step:
+//
 //	func TestCharge(t *testing.T) {
-//		h := sdktest.StartWith(t, setup, sdktest.Config(`currency = "EUR"`))
-//		receipt, err := sdktest.Call[Receipt](h, "charge", Charge{OrderID: "17"})
+//		h := sdktest.StartWith(t, setup, sdktest.Config(block))
+//		receipt, err := sdktest.Call[Receipt](h, "charge", Charge{OrderID: "17", Cents: 19_99})
 //		require.NoError(t, err)
-//		require.Equal(t, "r-17", receipt.ID)
+//		require.Equal(t, "r-1", receipt.ID)
 //	}
+//
+// where block is
+//
+//	const block = `
+//	endpoint = "https://gateway.example"
+//	patience = "1m"`
 //
 // A plugin without configuration is started with [Start] and [sdk.New]:
 //
 //	h := sdktest.Start(t, sdk.New(sdk.Handle("charge", charge)))
 //
 // The plugin is stopped when the test ends: what still runs is cancelled and
-// waited for, and the [sdk.OnClose] functions run. Its log lines go to the
-// test's log. Any number of tests may run in parallel, each with a plugin of
-// its own.
+// waited for, and the [sdk.OnClose] functions run. What handlers write with
+// [sdk.Logger] and [sdk.Slog] goes to the test's log; other loggers are left as
+// they are. Any number of tests may run in parallel, each with a plugin of its
+// own.
 //
 // # Outcomes
 //
@@ -32,9 +42,9 @@
 // carries the verdict, so errors.As finds a [sdk.SnoozeError] in it. [Host.Run]
 // returns all there is to know:
 //
-//	r := h.Run("charge", Charge{OrderID: "18"}).Require(sdktest.RetryAfter)
-//	require.Equal(t, 30*time.Second, r.Delay)
-//	require.Equal(t, "gateway is busy", r.Failure.Message)
+//	r := h.Run("charge", Charge{OrderID: "18", Cents: 2}).Require(sdktest.RetryAfter)
+//	require.Equal(t, time.Minute, r.Delay)
+//	require.Equal(t, "the gateway is busy", r.Failure.Message)
 //
 // [Verdict] has the possible outcomes. [Result.Require] fails the test unless
 // it is the wanted one, and then shows the whole outcome: result, emitted
@@ -43,14 +53,14 @@
 // # Emitted messages
 //
 // [Emitted] decodes what a step sends to one target; [Result.Emitted] has all
-// messages with headers and delays. To follow a workflow, run what was emitted:
+// messages with headers and delays:
 //
-//	for _, m := range r.Emitted {
-//		h.Run("", m.Body).Require(sdktest.Completed)
-//	}
+//	sent := sdktest.Emitted[Ship](r, sdk.ToNamespace("shipping"))
+//	require.Equal(t, []Ship{{Step: "ship", OrderID: "17"}}, sent)
 //
-// With an empty step name the message is routed as a host does, by its member
-// "step" and else to the default handler.
+// To follow a workflow, run what was emitted. With an empty step name a message
+// is routed as a host does, by its member "step" and else to the default
+// handler.
 //
 // # What the handler is told
 //
@@ -64,10 +74,11 @@
 // next progress that the handler reports, [Step.Cancel] ends its context for one
 // of the host's reasons, and [Step.Wait] waits for the outcome:
 //
-//	s := h.Go("import", Import{File: "big.csv"})
-//	require.Equal(t, 0.5, s.Heartbeat().Fraction)
-//	s.Cancel(sdk.ErrDraining)
-//	s.Wait().Require(sdktest.Snooze)
+//	s := h.Go("import", Import{Rows: 10})
+//	require.Equal(t, "importing", s.Heartbeat().Message)
+//	s.Cancel(sdk.ErrLeaseLost)
+//	r := s.Wait().Require(sdktest.Retry)
+//	require.Equal(t, sdk.ErrLeaseLost.Error(), r.Failure.Message)
 //
 // [Host.Drain] does what a host does first when it stops, [Host.Stop] all of
 // it; Stop returns the errors of the OnClose functions.
@@ -80,8 +91,8 @@
 // take no time:
 //
 //	synctest.Test(t, func(t *testing.T) {
-//		h := sdktest.Start(t, sdk.New(sdk.Handle("charge", charge)))
-//		r := h.Run("charge", Charge{OrderID: "slow"}).Require(sdktest.Retry)
+//		h := sdktest.StartWith(t, setup, sdktest.Config(block))
+//		r := h.Run("import", Import{Rows: 1000}, sdktest.Timeout(20*time.Second)).Require(sdktest.Retry)
 //		require.Equal(t, "timeout", r.Failure.Type)
 //		require.Equal(t, 20*time.Second, r.Duration)
 //	})
@@ -96,6 +107,10 @@
 //
 // [Config] takes what stands in the config block, [Env] what the function env
 // sees there. [ConfigError] returns what a host prints about a block that is
-// wrong, for a comparison or a look: file, line, column and source line, also
-// for what setup complains about with [sdk.FieldError].
+// wrong: file, line, column and source line, also for what setup complains
+// about with [sdk.FieldError].
+//
+//	printed := sdktest.ConfigError(t, setup, sdktest.Config(`endpoint = "nowhere"`))
+//	require.Contains(t, printed, "config.hcl:2,12")
+//	require.Contains(t, printed, "must be a URL")
 package sdktest

@@ -211,3 +211,46 @@ func ExampleHost_Stop() {
 	})
 	// Output: disk is full
 }
+
+func ExampleTimeout() {
+	exampletest.Run(func(t *exampletest.T) {
+		h := sdktest.Start(t, sdk.New(sdk.Handle("import", importing)))
+		r := h.Run("import", `{"Rows": 10}`, sdktest.Timeout(time.Millisecond)).Require(sdktest.Retry)
+		fmt.Println(r)
+	})
+	// Output: retry: stopped: step timed out (timeout)
+}
+
+func ExampleVerdict() {
+	exampletest.Run(func(t *exampletest.T) {
+		h := sdktest.Start(t, sdk.New(sdk.Handle("ship", func(ctx context.Context, in Ship) (any, error) {
+			switch in.OrderID {
+			case "lost":
+				return nil, sdk.Permanent(errors.New("no such order"))
+			case "new":
+				return nil, sdk.Snooze(time.Hour)
+			case "heavy":
+				return nil, errors.New("the van is full")
+			}
+			return "shipped", nil
+		})))
+		for order, verdict := range map[string]sdktest.Verdict{
+			"17": sdktest.Completed, "lost": sdktest.Permanent, "new": sdktest.Snooze, "heavy": sdktest.Retry,
+		} {
+			h.Run("ship", Ship{OrderID: order}).Require(verdict)
+		}
+	})
+	// Output:
+}
+
+func ExampleResult_Err() {
+	exampletest.Run(func(t *exampletest.T) {
+		h := sdktest.Start(t, sdk.New(sdk.Handle("import", importing), sdk.MaxConcurrency(1)))
+		h.Go("import", `{"Rows": 1}`)
+		queued := h.Go("import", `{"Rows": 2}`)
+		h.Drain()
+		r := queued.Wait().Require(sdktest.NotAccepted)
+		fmt.Println(r.Err(), errors.Is(r.Err(), sdktest.ErrNotAccepted))
+	})
+	// Output: step was not accepted: plugin is draining true
+}
