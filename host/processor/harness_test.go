@@ -37,8 +37,10 @@ type scripted struct {
 	changed chan struct{}
 	running map[uint64]context.CancelCauseFunc
 	work    sync.WaitGroup
-	// probation is held by the group that has its turn.
+	// probation is held by the group that has its turn; refused is why there is
+	// none.
 	probation sync.Mutex
+	refused   error
 
 	abandoned chan abandoned
 }
@@ -89,6 +91,13 @@ func (x *scripted) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {
 // Apart runs each group through the handler like any other steps, one group at a
 // time.
 func (x *scripted) Apart(s processor.Suspects, _ bool) {
+	x.mu.Lock()
+	refused := x.refused
+	x.mu.Unlock()
+	if refused != nil {
+		s.Refused(refused)
+		return
+	}
 	x.work.Go(func() {
 		x.probation.Lock()
 		defer x.probation.Unlock()
@@ -98,6 +107,12 @@ func (x *scripted) Apart(s processor.Suspects, _ bool) {
 		x.Dispatch(steps, group)
 		group.left.Wait()
 	})
+}
+
+func (x *scripted) refuse(why error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.refused = why
 }
 
 // awaited waits for the outcomes of its steps.
