@@ -20,7 +20,7 @@ type collector struct {
 	pluginState, pluginReady, pluginSteps     *prometheus.Desc
 	pluginRestarts, pluginCrashes             *prometheus.Desc
 	pluginFailedStarts, pluginTimeToReady     *prometheus.Desc
-	pluginHangs                               *prometheus.Desc
+	pluginHangs, pluginDroppedLines           *prometheus.Desc
 }
 
 func newCollector(h *Host) *collector {
@@ -46,6 +46,7 @@ func newCollector(h *Host) *collector {
 		pluginCrashes:      desc("plugin_crashes_total", "Processes that ended, or had to be killed, after they had been ready.", "plugin"),
 		pluginFailedStarts: desc("plugin_failed_starts_total", "Starts that did not lead to a ready process.", "plugin"),
 		pluginHangs:        desc("plugin_hangs_total", "Processes that were replaced because a handler ignored its cancellation.", "plugin"),
+		pluginDroppedLines: desc("plugin_dropped_log_lines_total", "Lines that a plugin wrote and that were too many for the log.", "plugin"),
 		pluginTimeToReady:  desc("plugin_time_to_ready_seconds", "How long the latest start took that succeeded.", "plugin"),
 		pluginReady:        desc("plugin_ready_instances", "Instances that are ready.", "plugin"),
 		pluginSteps:        desc("plugin_steps_in_flight", "Steps with the plugin.", "plugin"),
@@ -91,6 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(c.pluginCrashes, status.Crashes, status.Name)
 		counter(c.pluginFailedStarts, status.FailedStarts, status.Name)
 		counter(c.pluginHangs, status.Hangs, status.Name)
+		counter(c.pluginDroppedLines, status.DroppedLogLines, status.Name)
 		if status.TimeToReady > 0 {
 			gauge(c.pluginTimeToReady, status.TimeToReady.Seconds(), status.Name)
 		}

@@ -16,9 +16,11 @@ import (
 const (
 	// killTimeout is how long the kernel and the shim get for a kill.
 	killTimeout = 5 * time.Second
-	// pipeGrace is how long the output of an ended process is read for when
-	// somebody outside its group still holds it.
-	pipeGrace = 250 * time.Millisecond
+	// pipeGrace is how long the output of an ended process is waited for when
+	// somebody outside its group still holds it, and mostPipeGraces how often,
+	// as long as there is some.
+	pipeGrace      = 250 * time.Millisecond
+	mostPipeGraces = 12
 )
 
 // child is a plugin's process behind its shim.
@@ -127,6 +129,32 @@ func (c *child) ended(exit shim.Exit) {
 		_ = c.stderr.SetReadDeadline(deadline)
 		close(c.exited)
 	})
+}
+
+// lastWords reads the output of a process, and after its end what is left of
+// it: a deadline ends also the reading of what is there already.
+type lastWords struct {
+	pipe *os.File
+	// read says that there was something since the last deadline.
+	read   bool
+	graces int
+}
+
+func (l *lastWords) Read(p []byte) (int, error) {
+	for {
+		n, err := l.pipe.Read(p)
+		if n > 0 {
+			l.read = true
+		}
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !l.read || l.graces == mostPipeGraces {
+			return n, err
+		}
+		l.read = false
+		l.graces++
+		if err := l.pipe.SetReadDeadline(time.Now().Add(pipeGrace)); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // giveUp treats a process as ended that the kernel does not let go of. Its

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/stephost/stephost/host/supervisor/pluginlog"
 	"github.com/stephost/stephost/host/supervisor/shim"
 )
 
@@ -18,7 +19,8 @@ type StartError struct {
 	PID      int // 0: it did not come to be
 	// Exit is how the process ended by itself, or nil.
 	Exit *shim.Exit
-	// Stderr holds the last lines that it wrote.
+	// Stderr holds the last lines that it wrote, and the head of a trace that
+	// they belong to.
 	Stderr []string
 	Err    error
 }
@@ -45,7 +47,8 @@ type CrashError struct {
 	PID      int
 	// Exit is how the process ended. Where the host killed it, Err says why.
 	Exit shim.Exit
-	// Stderr holds the last lines that it wrote.
+	// Stderr holds the last lines that it wrote, and the head of a trace that
+	// they belong to.
 	Stderr []string
 	// InFlight is how many steps had been sent to the process and were not
 	// answered.
@@ -64,7 +67,7 @@ func (e *CrashError) Error() string {
 		text = fmt.Sprintf("plugin %q (instance %d, pid %d) failed: %v", e.Plugin, e.Instance, e.PID, e.Err)
 	}
 	for _, line := range e.Stderr {
-		if isPanic(line) {
+		if pluginlog.IsPanic(line) {
 			return text + ": " + cut(line, 200)
 		}
 	}

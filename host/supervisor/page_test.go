@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/supervisor/pluginlog"
 )
 
 // TestProtocolPageTellsTheDeadlines keeps the page for authors of SDKs true.
@@ -28,8 +30,8 @@ func TestProtocolPageTellsTheDeadlines(t *testing.T) {
 		row("a message on a stream is taken, by the stream's flow control", limits.Send),
 		fmt.Sprintf("| the process ends, after `Shutdown` or SIGTERM | `kill_timeout` (%d s) |", limits.Stop/time.Second),
 		fmt.Sprintf("stands still for %d s", limits.Send/time.Second),
-		fmt.Sprintf("A line is cut at %d KiB", maxLine>>10),
-		fmt.Sprintf("The last %d lines of stderr", tailLines),
+		fmt.Sprintf("A line is cut at %d KiB", pluginlog.MaxLine>>10),
+		fmt.Sprintf("The last %d lines of stderr", pluginlog.TailLines),
 	} {
 		require.Contains(t, page, fact)
 	}

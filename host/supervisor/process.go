@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/stephost/stephost/host/supervisor/pluginlog"
 	"github.com/stephost/stephost/plugin/protocol"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
@@ -33,11 +35,11 @@ type process struct {
 	log      hclog.Logger
 	counters *counters
 
-	output *output
+	output *pluginlog.Output
 	runner *pluginRunner
 	client *goplugin.Client
 	api    *protocol.Client
-	synced []*syncWriter
+	synced []io.WriteCloser
 
 	described *pluginv1.DescribeResponse
 	small     *stream
@@ -69,8 +71,8 @@ type process struct {
 
 // counters are a plugin's, over all its processes.
 type counters struct {
-	stray   atomic.Uint64
-	dropped atomic.Uint64
+	stray atomic.Uint64
+	flood pluginlog.Flood
 }
 
 // startProcess starts, configures and connects a process. On an error nothing
@@ -108,7 +110,7 @@ func (p *process) launch(ctx context.Context, deps *Deps) error {
 		return err
 	}
 	defer prog.close()
-	p.output = newOutput(p.log, &p.counters.dropped)
+	p.output = pluginlog.New(p.log, &p.counters.flood)
 	p.runner = &pluginRunner{spec: p.spec, deps: deps, prog: prog, log: p.log, output: p.output}
 	p.client = goplugin.NewClient(p.clientConfig(deps))
 
@@ -135,8 +137,8 @@ func (p *process) launch(ctx context.Context, deps *Deps) error {
 }
 
 func (p *process) clientConfig(deps *Deps) *goplugin.ClientConfig {
-	stdout, stderr := p.output.writer(true), p.output.writer(false)
-	p.synced = []*syncWriter{stdout, stderr}
+	stdout, stderr := p.output.Writer(pluginlog.Stdout), p.output.Writer(pluginlog.Stderr)
+	p.synced = []io.WriteCloser{stdout, stderr}
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: protocol.ClientPlugins(),
@@ -328,7 +330,7 @@ func (p *process) abort(err error) error {
 	if own {
 		e.Exit = &c.exit
 	}
-	e.Stderr = p.output.last()
+	e.Stderr = p.output.Last()
 	return e
 }
 
@@ -381,7 +383,7 @@ func (p *process) buryCrashed(found *CrashError) *CrashError {
 	e := *found
 	p.buryWith(func(lost int) error {
 		e.Exit = p.runner.process().exit
-		e.Stderr = p.output.last()
+		e.Stderr = p.output.Last()
 		e.InFlight = lost
 		return &e
 	})
@@ -416,10 +418,10 @@ func (p *process) buryWith(cause func(lost int) error) {
 		_ = os.RemoveAll(p.runner.socketDir)
 	}
 	for _, w := range p.synced {
-		w.close()
+		_ = w.Close()
 	}
 	p.work.Wait()
-	p.output.close()
+	p.output.Close()
 	if c != nil {
 		_ = c.stdout.Close()
 		_ = c.stderr.Close()

@@ -14,6 +14,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/stephost/stephost/host/supervisor/pluginlog"
 )
 
 // pluginRunner is the process as go-plugin sees it. It shows go-plugin nothing
@@ -25,7 +27,7 @@ type pluginRunner struct {
 	env    []string
 	prog   program
 	log    hclog.Logger
-	output *output
+	output *pluginlog.Output
 
 	isolation *isolation
 	socketDir string
@@ -81,16 +83,16 @@ func (r *pluginRunner) Start(context.Context) error {
 	r.child = c
 	r.mu.Unlock()
 	r.log = r.log.With("pid", c.pid)
-	r.output.log = r.log
-	r.output.read(c.stderr, false)
-	r.output.readers.Go(func() { r.readStdout(c.stdout) })
+	r.output.SetLogger(r.log)
+	r.output.Read(&lastWords{pipe: c.stderr}, pluginlog.Stderr, nil)
+	r.output.Read(&lastWords{pipe: c.stdout}, pluginlog.Stdout, r.takeHandshake)
 	return nil
 }
 
-// readStdout passes the handshake line to go-plugin and the rest to the log.
-func (r *pluginRunner) readStdout(stdout io.Reader) {
-	buffered := bufio.NewReaderSize(stdout, maxLine)
-	handshake, err := readHandshake(buffered, !r.spec.DisableTLS)
+// takeHandshake passes the handshake line to go-plugin. What follows it is for
+// the log.
+func (r *pluginRunner) takeHandshake(stdout *bufio.Reader) {
+	handshake, err := readHandshake(stdout, !r.spec.DisableTLS)
 	if err != nil {
 		_ = r.fail(err)
 	} else {
@@ -100,7 +102,6 @@ func (r *pluginRunner) readStdout(stdout io.Reader) {
 		_, _ = io.Copy(r.handshakeW, strings.NewReader(handshake.Line+"\n"))
 	}
 	_ = r.handshakeW.Close()
-	r.output.drain(buffered, true)
 }
 
 // fail records the first reason for a failed start and returns it.

@@ -65,7 +65,7 @@ func (s *Session) Exited() <-chan struct{} { return s.proc.runner.process().exit
 func (s *Session) Exit() shim.Exit { return s.proc.runner.process().exit }
 
 // Stderr has the last lines that the process wrote there.
-func (s *Session) Stderr() []string { return s.proc.output.last() }
+func (s *Session) Stderr() []string { return s.proc.output.Last() }
 
 // Stop asks the process to end, as a host does once the streams are drained:
 // by go-plugin's Shutdown or, where that is not implemented, by SIGTERM. It

@@ -25,7 +25,7 @@ type Status struct {
 	Breaker     BreakerStatus
 	Instances   []InstanceStatus
 	// StrayResults counts results for steps that were not in flight,
-	// DroppedLogLines what the host's log could not take.
+	// DroppedLogLines what was too much for the host's log.
 	StrayResults    uint64
 	DroppedLogLines uint64
 }
@@ -84,7 +84,7 @@ func (p *Plugin) Status() Status {
 		State: p.state, Reason: p.reason, Since: p.since,
 		Crashes: p.crashes, FailedStarts: p.failedStarts, Hangs: p.hangs, TimeToReady: p.timeToReady,
 		Breaker:      p.breaker.status(p.deps.Clock.Now()),
-		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.dropped.Load(),
+		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.flood.Dropped(),
 	}
 	for _, i := range p.instances {
 		status := i.status()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,6 +56,11 @@ func runTestPlugin(mode string) {
 				_, _ = syscall.Write(2, line)
 			}
 		}()
+	case "panic-all":
+		debug.SetTraceback("all")
+		for range 300 {
+			go func() { select {} }()
+		}
 	case "grandchild", "grandchild-apart":
 		cmd := exec.Command("sleep", "1000")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -167,35 +166,6 @@ func TestRefusedConfigEndsTheWait(t *testing.T) {
 	var config *supervisor.ConfigError
 	require.ErrorAs(t, err, &config)
 	require.ErrorIs(t, err, located)
-}
-
-// TestLogLines has what harms hosts or gets lost in go-plugin.
-func TestLogLines(t *testing.T) {
-	t.Parallel()
-	b := startReady(t, spec(t, ""))
-	pid := strconv.Itoa(b.Status().Instances[0].PID)
-	for name, c := range map[string]struct {
-		step, input string
-		want        []string
-	}{
-		"not a string":  {"stderr", `{"@message":1,"n":"bad"}` + "\n", []string{`{\"@message\":1,\"n\":\"bad\"}`}},
-		"hclog":         {"stderr", `{"@level":"warn","@message":"low stock","@module":"inv","sku":7,"tags":["a"]}` + "\n", []string{`"low stock"`, `"@level":"warn"`, `"sku":"7"`, `"module":"inv"`, `"tags":"[\"a\"]"`, `"plugin":"orders"`, `"instance":0`, `"pid":` + pid}},
-		"slog":          {"stderr", `{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"slog line","k":"v"}` + "\n", []string{`"slog line"`, `"@level":"error"`, `"k":"v"`}},
-		"plain":         {"stderr", "just text\n", []string{`"just text"`, `"@level":"info"`}},
-		"prefix":        {"stderr", "[WARN] careful\n", []string{`careful`, `"@level":"warn"`}},
-		"huge":          {"stderr", "huge " + strings.Repeat("y", 1<<20) + "\n", []string{"huge yyyy"}},
-		"raw stdout":    {"stdout", "raw " + strings.Repeat("z", 1<<20) + "\n", []string{"raw zzzz", `"stream":"stdout"`}},
-		"synced stdout": {"print", "through go-plugin", []string{"through go-plugin", `"stream":"stdout"`}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			require.NotNil(t, b.run(t, c.step, c.input).result)
-			line := b.log.await(t, c.want[0])
-			for _, want := range c.want {
-				require.Contains(t, line, want)
-			}
-			b.echoes(t)
-		})
-	}
 }
 
 func TestFloodOnStderrHarmsNobody(t *testing.T) {

@@ -248,9 +248,11 @@
 // # Logging
 //
 // [Logger] and [Slog] write lines that carry namespace, step, message and
-// attempt into the host's log. Packages log and log/slog and hclog's default
-// logger are redirected there as well, without those fields. The level is the
-// host's. A log line never blocks a handler: if the host does not keep up,
+// attempt into the host's log, and so does slog's default logger where it is
+// given the handler's context (slog.InfoContext). Package log, hclog's default
+// logger and what is printed are redirected there as well, but without those
+// fields: nothing tells which of the handlers wrote such a line. The level is
+// the host's. A log line never blocks a handler: if the host does not keep up,
 // lines are dropped and counted. Do not print before [Main]: until the host
 // has read the first line of stdout, that line is how it finds the plugin.
 //

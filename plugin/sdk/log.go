@@ -21,17 +21,28 @@ func Logger(ctx context.Context) hclog.Logger {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.logger == nil {
-		t.logger = t.stream.svc.logger.With(
-			"namespace", t.step.GetNamespace(),
-			"step", t.step.GetStep(),
-			"message_id", t.step.GetMessageId(),
-			"attempt", t.step.GetAttempt(),
-		)
+		t.logger = t.stream.svc.logger.With(t.fields()...)
 	}
 	return t.logger
 }
 
-// Slog returns [Logger] as a *slog.Logger.
+// fields are what the lines of a step carry.
+func (t *task) fields() []any {
+	return []any{
+		"namespace", t.step.GetNamespace(),
+		"step", t.step.GetStep(),
+		"message_id", t.step.GetMessageId(),
+		"attempt", t.step.GetAttempt(),
+	}
+}
+
+// Slog returns [Logger] as a *slog.Logger. In a plugin's process slog's default
+// logger does the same with the context that it is given:
+// slog.InfoContext(ctx, …).
 func Slog(ctx context.Context) *slog.Logger {
-	return slog.New(newSlogHandler(Logger(ctx)))
+	handler := newSlogHandler(Logger(ctx))
+	if taskFrom(ctx) != nil {
+		handler = handler.bind()
+	}
+	return slog.New(handler)
 }

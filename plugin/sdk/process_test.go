@@ -35,6 +35,8 @@ func servePlugin() {
 		sdk.HandleRaw("log", func(ctx context.Context, _ []byte) ([]byte, error) {
 			log.Print("[WARN] by log")
 			slog.Error("by slog", "n", 1)
+			slog.With("a", 1).ErrorContext(ctx, "by slog with the context", "n", 1)
+			sdk.Slog(ctx).ErrorContext(ctx, "by Slog")
 			hclog.Default().Info("by hclog")
 			sdk.Logger(ctx).Info("by Logger")
 			return nil, nil
@@ -100,12 +102,19 @@ func TestProcess(t *testing.T) {
 	h.call(&pluginv1.Step{Id: 1, Step: "print", Input: make([]byte, 5<<20)}) // beyond gRPC's own limit
 	client.Kill()
 
-	levels := map[string]any{}
+	levels, steps := map[string]any{}, map[string]any{}
 	for line := range strings.Lines(stderr.String()) {
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
 		levels[fmt.Sprint(fields["@message"])] = fields["@level"]
+		steps[fmt.Sprint(fields["@message"])] = fields["step"]
+		require.LessOrEqual(t, strings.Count(line, `"step"`), 1, line)
 	}
+	require.Equal(t, "log", steps["by slog with the context"])
+	require.Equal(t, "log", steps["by Slog"])
+	require.Equal(t, "log", steps["by Logger"])
+	require.Nil(t, steps["by slog"], "nothing tells whose line it is")
+	require.Nil(t, steps["by log"], "nothing tells whose line it is")
 	for message, level := range map[string]string{
 		"by log": "warn", "by slog": "error", "by hclog": "info", "by Logger": "info",
 		"closed": "info", "close plugin": "error",

@@ -12,11 +12,20 @@ import (
 type slogHandler struct {
 	logger hclog.Logger
 	group  string // prefix of attribute names, with a trailing dot
+	// bound says that the logger has the fields of its step. Otherwise each
+	// record takes them from the context that it is logged with.
+	bound bool
 }
 
 var _ slog.Handler = slogHandler{}
 
 func newSlogHandler(logger hclog.Logger) slogHandler { return slogHandler{logger: logger} }
+
+// bind keeps contexts from adding what the logger has already.
+func (h slogHandler) bind() slogHandler {
+	h.bound = true
+	return h
+}
 
 // Enabled asks the logger for its level.
 func (h slogHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -24,8 +33,13 @@ func (h slogHandler) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 // Handle writes one line.
-func (h slogHandler) Handle(_ context.Context, r slog.Record) error {
+func (h slogHandler) Handle(ctx context.Context, r slog.Record) error {
 	args := make([]any, 0, 2*r.NumAttrs())
+	if !h.bound && ctx != nil {
+		if t := taskFrom(ctx); t != nil {
+			args = append(args, t.fields()...)
+		}
+	}
 	r.Attrs(func(a slog.Attr) bool {
 		args = appendAttr(args, h.group, a)
 		return true
@@ -43,7 +57,8 @@ func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	if len(args) == 0 {
 		return h
 	}
-	return slogHandler{logger: h.logger.With(args...), group: h.group}
+	h.logger = h.logger.With(args...)
+	return h
 }
 
 // WithGroup qualifies the names of later attributes.
@@ -51,7 +66,8 @@ func (h slogHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	return slogHandler{logger: h.logger, group: h.group + name + "."}
+	h.group += name + "."
+	return h
 }
 
 // appendAttr flattens an attribute into key and value, groups into dotted

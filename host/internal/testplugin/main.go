@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -128,6 +129,7 @@ func work(ctx context.Context, in input, cfg configuration) (any, error) {
 	if in.Say != "" {
 		sdk.Logger(ctx).Debug(in.Say)
 		sdk.Logger(ctx).Info(in.Say)
+		slog.InfoContext(ctx, in.Say+" by slog")
 	}
 	switch {
 	case in.Panic:
