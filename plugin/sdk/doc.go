@@ -209,8 +209,8 @@
 // return the error. A timeout is a failed attempt, as is a request to stop;
 // after a lost lease or a drain the message is given back and spends nothing.
 //
-// What the handler returns counts even then: nil after a timeout is a success,
-// and a verdict stands. A handler that ignores its context goes on, and takes
+// What the handler returns counts even then: nil is a success, a snooze stands,
+// and so does, after a timeout or a request to stop, any verdict. A handler that ignores its context goes on, and takes
 // up its place in the plugin; after kill_timeout the host settles the message
 // without it.
 //

@@ -78,7 +78,7 @@ func Example_cancellation() {
 	})
 	// Output:
 	// retry after 1h0m0s: step timed out (timeout)
-	// retry: lease on the message was lost (cancelled)
+	// given back: lease on the message was lost (cancelled)
 	// snooze for 0s
 	// permanent: step was cancelled (cancelled)
 }

@@ -58,6 +58,8 @@
 //	sent := sdktest.Emitted[Ship](r, sdk.ToNamespace("shipping"))
 //	require.Equal(t, []Ship{{Step: "ship", OrderID: "17"}}, sent)
 //
+// Whether there is such a namespace or queue only a host knows.
+//
 // To follow a workflow, run what was emitted. With an empty step name a message
 // is routed as a host does, by its member "step" and else to the default
 // handler.
@@ -77,7 +79,7 @@
 //	s := h.Go("import", Import{Rows: 10})
 //	require.Equal(t, "importing", s.Heartbeat().Message)
 //	s.Cancel(sdk.ErrLeaseLost)
-//	r := s.Wait().Require(sdktest.Retry)
+//	r := s.Wait().Require(sdktest.GivenBack)
 //	require.Equal(t, sdk.ErrLeaseLost.Error(), r.Failure.Message)
 //
 // [Host.Drain] does what a host does first when it stops, [Host.Stop] all of

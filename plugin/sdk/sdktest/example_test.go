@@ -180,11 +180,11 @@ func ExampleHost_Go() {
 		s := h.Go("import", `{"Rows": 10}`)
 		fmt.Println(s.Heartbeat().Message)
 		s.Cancel(sdk.ErrLeaseLost)
-		fmt.Println(s.Wait())
+		fmt.Println(s.Wait().Require(sdktest.GivenBack))
 	})
 	// Output:
 	// row 0
-	// retry: stopped: lease on the message was lost (cancelled)
+	// given back: stopped: lease on the message was lost (cancelled)
 }
 
 func ExampleHost_Drain() {

@@ -26,6 +26,9 @@ const (
 	Permanent Verdict = "permanent"
 	// Snooze gives the message back for the result's Delay and spends nothing.
 	Snooze Verdict = "snooze"
+	// GivenBack is an error after the step was cancelled because its lease was
+	// lost or the host drained. It is no failure, whatever its verdict.
+	GivenBack Verdict = "given back"
 	// NotAccepted means that the handler never ran; it spends nothing.
 	NotAccepted Verdict = "not accepted"
 )
@@ -41,8 +44,8 @@ type Result struct {
 	// Emitted are the messages that are sent with the completion of the step, in
 	// order.
 	Emitted []Message
-	// Failure is what went wrong; nil unless the verdict is Retry, RetryAfter or
-	// Permanent.
+	// Failure is what went wrong; nil unless the verdict is Retry, RetryAfter,
+	// Permanent or GivenBack.
 	Failure *Failure
 	// Delay is that of RetryAfter and Snooze.
 	Delay time.Duration
@@ -174,8 +177,9 @@ func orNull(raw json.RawMessage) string {
 	return string(raw)
 }
 
-// newResult reads a result off the wire.
-func newResult(t TB, step string, wire *pluginv1.Result, beats []sdk.Progress) Result {
+// newResult reads a result off the wire. cancelled is why the step was asked to
+// stop, if it was.
+func newResult(t TB, step string, wire *pluginv1.Result, beats []sdk.Progress, cancelled pluginv1.CancelReason) Result {
 	r := Result{
 		Step: step, Heartbeats: beats, Duration: time.Duration(wire.GetDurationUs()) * time.Microsecond, t: t,
 	}
@@ -186,22 +190,31 @@ func newResult(t TB, step string, wire *pluginv1.Result, beats []sdk.Progress) R
 			r.Emitted = append(r.Emitted, newMessage(e))
 		}
 	case *pluginv1.Result_Failure:
-		f := o.Failure
-		r.Verdict = Retry
-		r.Failure = &Failure{Type: f.GetType(), Message: f.GetMessage(), Stack: f.GetStack()}
-		switch f.GetVerdict() {
-		case pluginv1.FailureVerdict_FAILURE_VERDICT_PERMANENT:
-			r.Verdict = Permanent
-		case pluginv1.FailureVerdict_FAILURE_VERDICT_RETRY_AFTER:
-			r.Verdict, r.Delay = RetryAfter, millis(f.GetRetryAfterMs())
-		default:
-		}
+		r.fail(o.Failure, cancelled)
 	case *pluginv1.Result_Snooze:
 		r.Verdict, r.Delay = Snooze, millis(o.Snooze.GetDelayMs())
 	case *pluginv1.Result_NotAccepted:
 		r.Verdict, r.Reason = NotAccepted, o.NotAccepted.GetReason()
 	}
 	return r
+}
+
+func (r *Result) fail(f *pluginv1.Failure, cancelled pluginv1.CancelReason) {
+	r.Verdict = Retry
+	r.Failure = &Failure{Type: f.GetType(), Message: f.GetMessage(), Stack: f.GetStack()}
+	switch cancelled {
+	case pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, pluginv1.CancelReason_CANCEL_REASON_DRAINING:
+		r.Verdict = GivenBack
+		return
+	default:
+	}
+	switch f.GetVerdict() {
+	case pluginv1.FailureVerdict_FAILURE_VERDICT_PERMANENT:
+		r.Verdict = Permanent
+	case pluginv1.FailureVerdict_FAILURE_VERDICT_RETRY_AFTER:
+		r.Verdict, r.Delay = RetryAfter, millis(f.GetRetryAfterMs())
+	default:
+	}
 }
 
 func newMessage(e *pluginv1.Emit) Message {

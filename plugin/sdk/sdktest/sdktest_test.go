@@ -202,13 +202,19 @@ func TestHeartbeats(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	h := sdktest.Start(t, waiting())
-	for cause, kind := range map[error]string{
-		sdk.ErrTimeout: "timeout", sdk.ErrLeaseLost: "cancelled", sdk.ErrDraining: "cancelled", sdk.ErrCancelled: "cancelled",
+	for cause, want := range map[error]struct {
+		kind    string
+		verdict sdktest.Verdict
+	}{
+		sdk.ErrTimeout:   {"timeout", sdktest.Retry},
+		sdk.ErrCancelled: {"cancelled", sdktest.Retry},
+		sdk.ErrLeaseLost: {"cancelled", sdktest.GivenBack},
+		sdk.ErrDraining:  {"cancelled", sdktest.GivenBack},
 	} {
 		s := h.Go("s", message{})
 		s.Cancel(fmt.Errorf("for a reason: %w", cause))
-		r := s.Wait().Require(sdktest.Retry)
-		require.Equal(t, sdktest.Failure{Type: kind, Message: cause.Error()}, *r.Failure)
+		r := s.Wait().Require(want.verdict)
+		require.Equal(t, sdktest.Failure{Type: want.kind, Message: cause.Error()}, *r.Failure)
 		s.Cancel(cause)
 	}
 }

@@ -16,7 +16,8 @@ type Step struct {
 	wire *pluginv1.Step
 
 	mu     sync.Mutex
-	limit  *time.Timer // closes overdue; nil: no limit
+	limit  *time.Timer           // closes overdue; nil: no limit
+	reason pluginv1.CancelReason // the first that was given
 	beats  []sdk.Progress
 	seen   int // beats that Heartbeat has returned
 	result Result
@@ -125,6 +126,11 @@ func (s *Step) cancel(reason pluginv1.CancelReason) error {
 	default:
 	}
 	s.limitTo(killTimeout)
+	s.mu.Lock()
+	if s.reason == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
+		s.reason = reason
+	}
+	s.mu.Unlock()
 	return s.host.stream.sendCancel(s, reason)
 }
 
@@ -178,7 +184,7 @@ func (s *Step) beat(b *pluginv1.Heartbeat) {
 func (s *Step) finish(r *pluginv1.Result) {
 	s.stopTimer()
 	s.mu.Lock()
-	s.result = newResult(s.host.t, s.wire.GetStep(), r, s.beats)
+	s.result = newResult(s.host.t, s.wire.GetStep(), r, s.beats, s.reason)
 	s.mu.Unlock()
 	close(s.done)
 }

@@ -46,7 +46,7 @@ func TestImportStopsWhenItHasTo(t *testing.T) {
 	s := h.Go("import", Import{Rows: 10})
 	require.Equal(t, "importing", s.Heartbeat().Message)
 	s.Cancel(sdk.ErrLeaseLost)
-	r := s.Wait().Require(sdktest.Retry)
+	r := s.Wait().Require(sdktest.GivenBack)
 	require.Equal(t, sdk.ErrLeaseLost.Error(), r.Failure.Message)
 }
 
