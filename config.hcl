@@ -73,6 +73,7 @@ plugin "orders" {
   instances = 1
   tls       = "auto"                     # "off" for a debugger or a language without it
   swap      = "overlap"                  # a new version starts beside the old one; "stop_first": in its place
+  watch     = false                      # swap when the program's content changes
 
   limits {                               # of each process; docs/isolation.md says what enforces them
     cpus       = null                    # such as 1.5

@@ -54,6 +54,7 @@ type Host struct {
 	admin     *admin.Server // nil: switched off
 	shim      []string
 	fleet     *fleet.Fleet
+	programs  *programs
 	// started is closed once everything runs.
 	started chan struct{}
 
@@ -97,6 +98,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 func (h *Host) build(opts Options) error {
 	h.buildProcessor(opts)
 	h.buildFleet()
+	h.programs = &programs{host: h}
 	if err := h.buildWorker(); err != nil {
 		return err
 	}
@@ -213,6 +215,7 @@ func (h *Host) Run(ctx context.Context) error {
 // serve starts everything; what was started is ended by drain, also when a
 // later start fails.
 func (h *Host) serve(ctx context.Context) error {
+	h.programs.start()
 	if err := h.startPlugins(); err != nil {
 		return err
 	}
@@ -228,6 +231,7 @@ func (h *Host) drain() error {
 	started := time.Now()
 	var errs []error
 
+	h.programs.stop()
 	stopCtx, cancel := context.WithTimeout(context.Background(), h.stopGrace())
 	errs = append(errs, h.worker.Stop(stopCtx))
 	cancel()
@@ -237,6 +241,7 @@ func (h *Host) drain() error {
 	cancel()
 
 	errs = append(errs, h.stopPlugins())
+	h.programs.wait()
 	h.processor.Stop()
 	if h.admin != nil {
 		adminCtx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -27,6 +27,7 @@ func pluginKeyTests() map[string]keyTest {
 		"plugin.instances":               testInstances,
 		"plugin.tls":                     testTLS,
 		"plugin.config":                  testPluginConfig,
+		"plugin.watch":                   testWatch,
 		"plugin.swap":                    testSwapKey,
 		"plugin.restart.backoff_initial": testBackoffInitial,
 		"plugin.restart.backoff_max":     testBackoffMax,

@@ -64,7 +64,10 @@ const longestDrain = 24 * time.Hour
 
 // fleetSpec is what a plugin's generations are started from.
 func fleetSpec(cfg *config.Config, p config.Plugin, log hclog.Logger) fleet.Spec {
-	spec := fleet.Spec{Spec: pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files, log: log})}
+	spec := fleet.Spec{
+		Spec:  pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files, log: log}),
+		Drain: max(2*cfg.Host.Shutdown.KillTimeout, time.Second),
+	}
 	if spec.Swap == supervisor.SwapStopFirst {
 		// Its namespaces wait meanwhile.
 		spec.Drain = cfg.Host.Shutdown.DrainTimeout

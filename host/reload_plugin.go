@@ -11,11 +11,8 @@ import (
 
 // ReloadPlugin implements admin.Controller.
 func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, error) {
-	spec, ok := c.pluginSpecOf(name)
-	if !ok {
-		return admin.Swap{}, c.noPlugin(name)
-	}
-	swapped, err := c.fleet.Swap(ctx, spec)
+	sum := c.programs.sum(name)
+	swapped, err := c.swapPlugin(ctx, name)
 	var busy *fleet.BusyError
 	if errors.As(err, &busy) || errors.Is(err, fleet.ErrStopped) {
 		return admin.Swap{}, fmt.Errorf("%w: %w", admin.ErrConflict, err)
@@ -23,10 +20,19 @@ func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, 
 	if err != nil {
 		return admin.Swap{}, err
 	}
+	c.programs.runs(name, sum)
 	return admin.Swap{
 		Plugin: swapped.Plugin, Took: admin.Seconds(swapped.Took),
 		Old: admin.PluginVersion(swapped.Old), New: admin.PluginVersion(swapped.New),
 	}, nil
+}
+
+func (c controller) swapPlugin(ctx context.Context, name string) (fleet.Swapped, error) {
+	spec, ok := c.pluginSpecOf(name)
+	if !ok {
+		return fleet.Swapped{}, c.noPlugin(name)
+	}
+	return c.fleet.Swap(ctx, spec)
 }
 
 // pluginSpecOf is what the configuration in force says about a plugin.

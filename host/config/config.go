@@ -119,6 +119,7 @@ type Plugin struct {
 	Instances int
 	TLS       string // auto, off
 	Swap      string // overlap, stop_first
+	Watch     bool   // a changed program is a new version
 	Restart   Restart
 	Limits    Limits
 

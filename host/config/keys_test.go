@@ -72,6 +72,7 @@ func keyCases() []keyCase {
 		{"Plugins.Limits.Cgroup", `plugin.limits.cgroup = "auto"`, "off", "auto"},
 		{"Plugins.Instances", `plugin.instances = 2`, 1, 2},
 		{"Plugins.TLS", `plugin.tls = "off"`, "auto", "off"},
+		{"Plugins.Watch", `plugin.watch = true`, false, true},
 		{"Plugins.Swap", `plugin.swap = "stop_first"`, "overlap", "stop_first"},
 		{"Plugins.Restart.BackoffInitial", `plugin.restart.backoff_initial = "1s"`, s / 2, s},
 		{"Plugins.Restart.BackoffMax", `plugin.restart.backoff_max = "1s"`, 30 * s, s},

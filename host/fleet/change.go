@@ -166,6 +166,10 @@ func (p *Prepared) makeRoom(ctx context.Context, part *part) error {
 	if part.old == nil {
 		return nil
 	}
+	// What cannot start at all is no reason to stop what runs.
+	if err := supervisor.CheckProgram(part.spec.Spec); err != nil {
+		return err
+	}
 	part.halted = true
 	f.drain(ctx, part.old)
 	f.dispose(part.old)

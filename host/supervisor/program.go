@@ -46,6 +46,16 @@ func openProgram(command, pin string) (program, error) {
 	return p, nil
 }
 
+// CheckProgram reports whether a spec's command can be executed and is the
+// pinned one, as a start would: with a *ProgramError.
+func CheckProgram(spec Spec) error {
+	prog, err := openProgram(spec.Command, spec.SHA256)
+	if err == nil {
+		prog.close()
+	}
+	return err
+}
+
 func checkProgram(command, pin string) (program, error) {
 	info, err := os.Stat(command)
 	switch {

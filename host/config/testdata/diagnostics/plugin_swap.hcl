@@ -1,4 +1,5 @@
 plugin "orders" {
   command = "../bin/plugin"
   swap    = "rolling"
+  watch   = "sometimes"
 }
