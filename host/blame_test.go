@@ -111,16 +111,99 @@ func TestTwoPoisonsAreFound(t *testing.T) {
 
 func TestCrashOfNobodysDoingClearsEveryone(t *testing.T) {
 	t.Parallel()
-	b := start(t, settings{plugin: quick, a: `concurrency = 60`})
+	b := start(t, settings{plugin: quick, a: `concurrency = 60`, events: `fallback_poller {
+		visibility_timeout = "1s"
+		polling_interval   = "100ms"
+	}`})
 	b.send("a_queue", b.innocents(50)...)
 	b.eventually("all run", func() bool { return len(b.runs("innocents")) == 50 })
 	require.NoError(t, syscall.Kill(b.runs("innocents")[0], syscall.SIGKILL))
 	b.eventually("they run again, apart", func() bool { return len(b.runs("innocents")) > 50 })
+	b.eventually("all others wait", func() bool { return b.namespace("a").Suspects == 50 })
+	b.eventually("for longer than a lease", func() bool {
+		return b.count(`SELECT count(*) FROM pgmq.q_a_queue WHERE vt > enqueued_at + interval '4 seconds'`) == 50
+	})
 	b.touch("go")
 	b.results(50)
 	b.spentNothing(50)
 	require.Len(t, b.runs("innocents"), 100)
 	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_a_dead`))
+}
+
+func TestTwoHostsSearchForTheSamePoison(t *testing.T) {
+	t.Parallel()
+	s := settings{plugin: quick, a: `concurrency = 30`}
+	first := start(t, s)
+	second := startOn(t, first.dsn, s)
+	first.send("a_queue", bodies(40, fmt.Sprintf(`{"log": %q, "until": %q}`, first.path("innocents"), first.path("armed")))...)
+	first.send("a_queue", first.poison("poison"))
+	first.eventually("all run", func() bool { return len(first.runs("innocents"))+len(first.runs("poison")) == 41 })
+	first.touch("armed")
+	first.results(41)
+	first.convicted(1, 3)
+	first.spentNothing(40)
+	require.EqualValues(t, 40, first.Settled(t.Context(), "a")+second.Settled(t.Context(), "a"))
+}
+
+func TestSearchGoesOnWhereAnotherHostEnded(t *testing.T) {
+	t.Parallel()
+	s := settings{plugin: quick, a: `concurrency = 60`}
+	b := start(t, s)
+	b.send("a_queue", b.innocents(30)...)
+	b.send("a_queue", b.poison("poison"))
+	b.eventually("all run", func() bool { return len(b.runs("innocents"))+len(b.runs("poison")) == 31 })
+	// The poison waits with the others in probation, for it is not armed.
+	require.NoError(t, syscall.Kill(b.plugin().Instances[0].PID, syscall.SIGKILL))
+	b.eventually("a group is in probation", func() bool { p := b.probation(); return p != nil && p.InFlight == 16 })
+	require.Equal(t, 31, b.namespace("a").Suspects)
+	b.stop()
+	b.eventually("only the group is left", func() bool { return b.namespace("a").Suspects == 16 })
+	b.touch("go") // the drain waits for it
+	b.drained()
+	require.Equal(t, 15, b.count(`SELECT count(*) FROM pgmq.q_a_queue`))
+	require.Equal(t, 15, b.count(`
+		SELECT count(*) FROM pgmq.q_a_queue WHERE vt <= clock_timestamp()
+		AND (headers->'stephost'->>'suspicion')::int >= 1 AND (headers->'stephost'->>'accounted')::int = read_ct`),
+		"another host can take them at once, and knows what they are")
+	b.touch("armed")
+	second := startOn(t, b.dsn, s)
+	second.results(31)
+	b.spentNothing(30)
+	b.convicted(1, 3)
+}
+
+func TestNamespacesShareTheProbation(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{plugin: quick, a: `concurrency = 30`, b: `result_queue = "results"`})
+	inBoth := bodies(20, fmt.Sprintf(`{"log": %q, "until": %q}`, b.path("innocents"), b.path("armed")))
+	b.send("a_queue", inBoth...)
+	b.send("b_queue", inBoth...)
+	b.send("a_queue", b.poison("poison"))
+	b.eventually("all run", func() bool { return len(b.runs("innocents"))+len(b.runs("poison")) == 41 })
+	b.touch("armed")
+	b.results(41)
+	b.convicted(1, 3)
+	require.Equal(t, 40, b.count(`SELECT count(*) FROM pgmq.q_results WHERE message->>'success' = 'true' AND message->>'attempt' = '1'`))
+	require.Equal(t, 20, b.count(`SELECT count(*) FROM pgmq.a_b_queue WHERE NOT coalesce(headers->'stephost' ?| ARRAY['failures', 'crashes'], false)`))
+	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_b_dead`))
+}
+
+func TestSwapInTheMiddleOfProbation(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{plugin: quick, b: `result_queue = "results"`})
+	b.send("a_queue", b.innocents(20)...)
+	b.send("b_queue", b.innocents(20)...)
+	b.eventually("all run", func() bool { return len(b.runs("innocents")) == 40 })
+	require.NoError(t, syscall.Kill(b.plugin().Instances[0].PID, syscall.SIGKILL))
+	b.eventually("one namespace has its turn", func() bool { return len(b.runs("innocents")) == 56 })
+	b.eventually("the other one waits", func() bool { return b.namespace("a").Suspects+b.namespace("b").Suspects == 40 })
+	_, err := b.ReloadPlugin(t.Context(), "test")
+	require.NoError(t, err)
+	b.eventually("it has its turn with the new generation", func() bool { return len(b.runs("innocents")) == 72 })
+	b.touch("go")
+	b.results(40)
+	require.Equal(t, 40, b.count(`SELECT count(*) FROM pgmq.q_results WHERE message->>'success' = 'true' AND message->>'attempt' = '1'`))
+	require.Len(t, b.runs("innocents"), 80, "each ran once in the crash and once apart")
 }
 
 func TestPluginWithAnExclusiveResourceRunsSuspectsInItsOnlyProcess(t *testing.T) {

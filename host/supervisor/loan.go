@@ -33,13 +33,10 @@ func (b *probation) onLoan(req request) {
 	}
 	group := newGroup(req.Suspects, len(steps))
 	proc.dispatch(steps, group)
-	select {
-	case <-group.ended:
-	case <-proc.retired:
-	case <-proc.failed:
+	switch b.outcome(proc, group) {
+	case groupEnded, groupHangs:
+	case groupCrashed, groupStopped:
 		<-group.ended // its instance buries it
-	case <-b.plugin.stops:
-		<-group.ended
 	}
 }
 

@@ -191,17 +191,53 @@ func (b *probation) turn(proc *process, req request) {
 		group := newGroup(req.Suspects, len(steps))
 		b.used = true
 		proc.dispatch(steps, group)
-		select {
-		case <-group.ended:
-		case <-proc.failed:
+		switch b.outcome(proc, group) {
+		case groupEnded:
+		case groupCrashed:
 			b.crashed(proc)
-		case <-proc.retired:
+		case groupHangs:
 			b.letGo(proc)
-		case <-p.stops:
+		case groupStopped:
 			b.discard(proc)
 		}
 	}
 	b.idle = p.deps.Clock.Now().Add(probationIdle)
+}
+
+// groupOutcome is how a turn ended.
+type groupOutcome int
+
+const (
+	groupEnded groupOutcome = iota
+	groupCrashed
+	groupHangs
+	groupStopped
+)
+
+// outcome waits for the end of a turn. Meanwhile it refuses those who have come
+// to wait in vain: the plugin drains or has tripped, and somebody else may serve
+// them.
+func (b *probation) outcome(proc *process, group *group) groupOutcome {
+	p := b.plugin
+	for {
+		p.mu.Lock()
+		why, changed := p.noProbation(), p.changed
+		p.mu.Unlock()
+		if why != nil {
+			b.refuse(b.takeQueue(), why)
+		}
+		select {
+		case <-group.ended:
+			return groupEnded
+		case <-proc.failed:
+			return groupCrashed
+		case <-proc.retired:
+			return groupHangs
+		case <-p.stops:
+			return groupStopped
+		case <-changed:
+		}
+	}
 }
 
 // crashed buries a process that has failed.

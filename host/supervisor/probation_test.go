@@ -153,9 +153,9 @@ func TestTrippedPluginGivesNoTurns(t *testing.T) {
 	require.Error(t, b.run(t, "sigkill", "").lost)
 	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateTripped })
 	require.ErrorContains(t, b.apart(false, "echo").awaitRefusal(t), "tripped")
+	require.ErrorContains(t, waits.awaitRefusal(t), "tripped")
 	b.Cancel([]uint64{first.steps[0].GetId()}, pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
 	require.NotNil(t, first.next(t).result, "who has a turn may finish it")
-	require.ErrorContains(t, waits.awaitRefusal(t), "tripped")
 }
 
 func TestIdleProbationIsStopped(t *testing.T) {
@@ -183,11 +183,11 @@ func TestDrainWaitsForTheTurnAndRefusesTheOthers(t *testing.T) {
 	drained := make(chan error, 1)
 	go func() { drained <- b.Drain(context.Background()) }()
 	b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateDraining })
+	require.Error(t, waits.awaitRefusal(t))
 	require.Empty(t, drained)
 	b.Cancel([]uint64{s.steps[0].GetId()}, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
 	require.NotNil(t, s.next(t).result)
 	require.NoError(t, <-drained)
-	require.Error(t, waits.awaitRefusal(t))
 	require.Error(t, b.apart(false, "echo").awaitRefusal(t))
 }
 
