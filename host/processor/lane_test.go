@@ -353,6 +353,7 @@ func TestLargeBodiesAreFetchedUnderTheByteBudget(t *testing.T) {
 	}
 	require.Equal(t, map[processor.Outcome]int{processor.OutcomeSucceeded: 5, processor.OutcomeDeadLettered: 1}, outcomes)
 	require.Equal(t, 5, b.count(`SELECT count(*) FROM pgmq.q_results WHERE (message->>'result')::int > 2000000`))
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_ns_dead WHERE headers->>'stephost' LIKE '%the message body has 6400% bytes and a plugin takes at most 4194304%'`))
 }
 
 func TestDroppedResultQueueStopsTheNamespaceAndLosesNothing(t *testing.T) {

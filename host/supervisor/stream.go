@@ -136,9 +136,9 @@ func (s *stream) failure() error {
 		return fmt.Errorf("it ended a stream that the host had not ended, with %d steps unanswered", len(s.sinks))
 	}
 	if cause := context.Cause(s.rpc.Context()); cause != nil && !errors.Is(cause, context.Canceled) {
-		return fmt.Errorf("a stream broke: %w", cause)
+		return explainBroken(cause)
 	}
-	return fmt.Errorf("a stream broke: %w", s.err)
+	return explainBroken(s.err)
 }
 
 // drain gives back what has not been sent and ends the host's side.

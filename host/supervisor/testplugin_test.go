@@ -75,6 +75,7 @@ func runTestPlugin(mode string) {
 		VersionedPlugins: protocol.ServerPlugins(&testPlugin{mode: mode, release: make(chan struct{})}),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			opts = append(opts, protocol.ServerOptions()...)
+			opts = append(opts, sizeOptions(mode)...)
 			return grpc.NewServer(append(opts, healthOptions(mode, arg)...)...)
 		},
 	})

@@ -301,7 +301,7 @@ func TestBigOutputs(t *testing.T) {
 		h.server.LimitResults(1000)
 		f := h.callStep("big", "1").GetFailure()
 		require.Equal(t, protocol.FailureBadOutput, f.GetType())
-		require.Contains(t, f.GetMessage(), "2002 bytes")
+		require.Contains(t, f.GetMessage(), "2002 bytes together, more than the 1000 that can travel")
 	})
 }
 
