@@ -34,18 +34,25 @@ func (h *Host) probeDatabase(ctx context.Context) eventsystem.ComponentHealth {
 	return healthy("database")
 }
 
-// probePlugins is Critical when no plugin is ready and Warning when some are
-// not.
+// probePlugins is Critical when no plugin is ready, Warning when some are not,
+// and Degraded when some have fewer processes than they should.
 func (h *Host) probePlugins(context.Context) eventsystem.ComponentHealth {
-	var down []string
+	var down, fewer []string
 	for _, p := range h.fleet.Current() {
-		if status := p.Plugin.Status(); status.State != supervisor.StateReady {
-			down = append(down, fmt.Sprintf("%s is %s: %s", status.Name, status.State, status.Reason))
+		status := p.Plugin.Status()
+		text := fmt.Sprintf("%s is %s: %s", status.Name, status.State, status.Reason)
+		switch {
+		case status.State != supervisor.StateReady:
+			down = append(down, text)
+		case status.Ready() < status.Pool:
+			fewer = append(fewer, text)
 		}
 	}
 	switch {
-	case len(down) == 0:
+	case len(down)+len(fewer) == 0:
 		return healthy("plugins")
+	case len(down) == 0:
+		return unwell("plugins", eventsystem.Degraded, strings.Join(fewer, "; "))
 	case len(down) == len(h.cfg().Plugins):
 		return unwell("plugins", eventsystem.Critical, strings.Join(down, "; "))
 	default:

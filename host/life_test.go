@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/supervisor"
 )
 
@@ -174,4 +176,32 @@ func TestFrozenPluginIsReplacedAndLosesNothing(t *testing.T) {
 	require.Equal(t, 5, b.count(`SELECT count(*) FROM pgmq.a_a_queue WHERE read_ct = 1`))
 	require.ErrorIs(t, syscall.Kill(frozen, 0), syscall.ESRCH)
 	require.Contains(t, b.logs.String(), "health check: no answer within 10s")
+}
+
+// TestPoolThatLacksAProcessIsDegraded has one of two that is not started again
+// for hours.
+func TestPoolThatLacksAProcessIsDegraded(t *testing.T) {
+	t.Parallel()
+	b := startConfigured(t, conf{
+		"plugin.instances":               "2",
+		"plugin.restart.backoff_initial": `"10h"`,
+		"plugin.restart.backoff_max":     `"10h"`,
+	})
+	health := func() admin.Component {
+		for _, c := range b.Status(t.Context()).Health.Components {
+			if c.Name == "plugins" {
+				return c
+			}
+		}
+		return admin.Component{}
+	}
+	b.eventually("both are ready", func() bool { return health().Status == "Healthy" && b.plugin().Ready == 2 })
+	require.NoError(t, syscall.Kill(b.plugin().Instances[0].PID, syscall.SIGKILL))
+	b.eventually("one is down", func() bool { return b.plugin().Ready == 1 })
+	require.Equal(t, "Degraded", health().Status)
+	require.Contains(t, health().Reason, "test is ready: 1/2 instances ready: instance 0 is backing-off: ")
+	code, _ := b.get("/health/ready", "")
+	require.Equal(t, http.StatusOK, code)
+	b.send("a_queue", bodies(10, `{}`)...)
+	b.results(10)
 }

@@ -38,15 +38,16 @@ type abandonment struct {
 	hung *HungHandlerError
 }
 
+// abandonAll tells the executors; no lock is held.
+func abandonAll(steps []abandonment) {
+	for _, a := range steps {
+		a.exec.Abandon([]uint64{a.id}, a.hung)
+	}
+}
+
 // abandon decides about a handler that ignores its cancellation; l.mu is held.
 func (l *lane) abandon(e *entry, now time.Time) abandonment {
-	hung := &HungHandlerError{
-		Plugin: l.ns.Plugin, Namespace: l.name, Step: e.stepName(), MessageID: e.lease.ID,
-		Reason: e.cancelled, Ignored: now.Sub(e.cancelledAt),
-	}
-	l.metrics.abandoned.Inc()
-	l.log.Error("a handler ignores its cancelled context; the host stops waiting for it", "plugin", hung.Plugin,
-		"step", hung.Step, "message_id", hung.MessageID, "reason", reasonName(hung.Reason), "ignored_for", hung.Ignored)
+	hung := l.reportHung(e, now)
 	if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_TIMEOUT {
 		e.duration = now.Sub(e.deadline) + e.timeout
 		l.decide.fail(e, failure{
@@ -56,5 +57,17 @@ func (l *lane) abandon(e *entry, now time.Time) abandonment {
 	} else {
 		l.decide.release(e, "the handler ignored its cancellation")
 	}
+	return hung
+}
+
+// reportHung names a handler that ignores its cancellation; l.mu is held.
+func (l *lane) reportHung(e *entry, now time.Time) abandonment {
+	hung := &HungHandlerError{
+		Plugin: l.ns.Plugin, Namespace: l.name, Step: e.stepName(), MessageID: e.lease.ID,
+		Reason: e.cancelled, Ignored: now.Sub(e.cancelledAt),
+	}
+	l.metrics.abandoned.Inc()
+	l.log.Error("a handler ignores its cancelled context; the host stops waiting for it", "plugin", hung.Plugin,
+		"step", hung.Step, "message_id", hung.MessageID, "reason", reasonName(hung.Reason), "ignored_for", hung.Ignored)
 	return abandonment{exec: e.exec, id: e.id, hung: hung}
 }

@@ -155,7 +155,7 @@ func (p *Processor) outlast(l *lane, patience time.Duration) bool {
 		then     func()
 	}{
 		{patience, func() { l.cancelAll(nil, pluginv1.CancelReason_CANCEL_REASON_DRAINING) }},
-		{p.limits.Load().KillTimeout, func() { l.giveUp("the namespace was removed from this host") }},
+		{p.limits.Load().KillTimeout, func() { abandonAll(l.giveUp("the namespace was removed from this host")) }},
 	} {
 		timer := time.NewTimer(stage.patience)
 		select {

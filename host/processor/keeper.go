@@ -44,7 +44,10 @@ func (p *Processor) keep(ctx context.Context) {
 			}
 		}
 		for _, l := range p.table().all {
-			l.enforceTimeouts()
+			if hung := l.enforceTimeouts(); !p.ending.Load() {
+				// At the end of the host all processes end anyway.
+				abandonAll(hung)
+			}
 			// A lane whose last round is still under way (a locked table, say) keeps
 			// nobody else's leases waiting.
 			if l.extending.Load() {
@@ -165,11 +168,10 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 }
 
 // enforceTimeouts cancels steps whose time is up and stops waiting for those
-// that ignore it. An SDK times its handlers itself; this is for those that do
-// not.
-func (l *lane) enforceTimeouts() {
+// that ignore it, which it returns. An SDK times its handlers itself; this is for
+// those that do not.
+func (l *lane) enforceTimeouts() (hung []abandonment) {
 	late := make(cancellations)
-	var hung []abandonment
 	l.finish(func() (abandoned []*entry) {
 		if l.running == 0 {
 			return nil
@@ -194,7 +196,5 @@ func (l *lane) enforceTimeouts() {
 		return abandoned
 	})
 	late.send(pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
-	for _, h := range hung {
-		h.exec.Abandon([]uint64{h.id}, h.hung)
-	}
+	return hung
 }

@@ -407,10 +407,15 @@ func (l *lane) cancelAll(of Executor, reason pluginv1.CancelReason) {
 }
 
 // giveUp releases every entry that has no outcome yet; what the plugin answers
-// later is ignored.
-func (l *lane) giveUp(why string) {
+// later is ignored. It returns the steps whose handlers ignore their
+// cancellation.
+func (l *lane) giveUp(why string) (hung []abandonment) {
 	l.finish(func() (done []*entry) {
+		now := l.opts.Now()
 		for _, e := range l.entries {
+			if e.state == running && e.cancelled != pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
+				hung = append(hung, l.reportHung(e, now))
+			}
 			if e.state != settling {
 				l.decide.release(e, why)
 				done = append(done, e)
@@ -418,4 +423,5 @@ func (l *lane) giveUp(why string) {
 		}
 		return done
 	})
+	return hung
 }

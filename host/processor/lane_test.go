@@ -279,6 +279,7 @@ func TestDrainWaitsThenCancelsThenGivesBack(t *testing.T) {
 	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt <= clock_timestamp() AND read_ct = 2`), "given back at once")
 	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE headers->'stephost'->>'accounted' = '2' AND NOT headers->'stephost' ? 'failures'`), "at no cost")
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results`))
+	require.Empty(t, b.exec.abandoned, "the plugin is stopped anyway")
 }
 
 func TestTimeoutOfAHandlerThatIgnoresIt(t *testing.T) {

@@ -24,7 +24,9 @@ type Processor struct {
 	lanes  atomic.Pointer[laneTable]
 
 	keeperProgress atomic.Int64
-	keepSoon       chan struct{} // one place
+	// ending: Drain has begun, for those that must not wait for mu.
+	ending   atomic.Bool
+	keepSoon chan struct{} // one place
 
 	mu       sync.Mutex // held while the table or the state of life changes
 	state    lifeState
@@ -89,6 +91,7 @@ func (p *Processor) Start() {
 func (p *Processor) Drain(ctx context.Context) error {
 	p.mu.Lock()
 	p.state = draining
+	p.ending.Store(true)
 	lanes := p.table().all
 	p.mu.Unlock()
 	for _, l := range lanes {

@@ -48,6 +48,9 @@ func (b *breaker) crash(now time.Time, probe bool) bool {
 		return false
 	case len(b.crashes) >= b.policy.MaxCrashes:
 		b.why = fmt.Sprintf("%d crashes within %v", len(b.crashes), b.policy.Window)
+		if len(b.crashes) == 1 {
+			b.why = fmt.Sprintf("a crash within %v", b.policy.Window)
+		}
 	case now.Before(b.probation):
 		b.why = fmt.Sprintf("a crash within %v after the probe", b.policy.Window)
 	default:

@@ -58,12 +58,17 @@ func (p *process) retire(cause error) {
 
 // replace leaves a retired process to itself, so that its instance can start
 // another one. That is a crash to the breaker, lest handlers that hang one after
-// the other have processes started without end; a single one costs no delay.
+// the other have processes started without end; a single one costs no delay,
+// unless there must not be two processes: then the old one ends first.
 func (i *instance) replace(proc *process) {
 	p := i.plugin
 	tripped := i.letGo(proc)
 	p.log.Error("a handler hangs: its process is replaced", "instance", i.number, "pid", proc.hang.PID,
 		"tripped", tripped, "steps_in_flight", proc.inFlight.Load(), "error", proc.hang.Err)
+	if p.spec.Swap == SwapStopFirst {
+		p.layToRest(proc)
+		return
+	}
 	p.running.Go(func() { p.layToRest(proc) })
 }
 
@@ -80,13 +85,13 @@ func (i *instance) letGo(proc *process) bool {
 	i.lastErr = proc.hang
 	i.next = time.Time{}
 	p.breaker.crash(p.deps.Clock.Now(), false)
-	if p.breaker.open() {
+	if p.breaker.open() || p.spec.Swap == SwapStopFirst {
 		i.become(StateBackingOff, firstLine(proc.hang))
-		return true
+	} else {
+		// Its next state is starting.
+		p.publish()
 	}
-	// Its next state is starting.
-	p.publish()
-	return false
+	return p.breaker.open()
 }
 
 // layToRest ends a retired process.

@@ -90,6 +90,31 @@ func TestHungHandlerCostsItsProcess(t *testing.T) {
 	require.EqualValues(t, 1, b.Status().Restarts)
 }
 
+// TestHungHandlerOfAnExclusivePlugin has a plugin of which no two processes
+// must run.
+func TestHungHandlerOfAnExclusivePlugin(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "")
+	s.Swap = supervisor.SwapStopFirst
+	s.Timeouts.Retire = time.Hour
+	b := startReady(t, s)
+	old := b.pid()
+	ids, sk := b.holding(t, 2)
+	b.Abandon(ids[:1], errHung)
+	status := b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateBackingOff })
+	require.Contains(t, status.Reason, errHung.Error())
+	require.NoError(t, syscall.Kill(old, 0), "the old process is spared for the other step")
+	require.True(t, b.run(t, "echo", "").returned)
+	require.Zero(t, b.Status().Restarts, "no other one is started meanwhile")
+
+	b.Cancel(ids[1:], pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
+	require.NotNil(t, sk.next(t).result)
+	require.Error(t, sk.next(t).lost)
+	b.replaced(t, old)
+	awaitGone(t, old)
+	b.echoes(t)
+}
+
 func TestBystandersThatDoNotFinishAreLostWithoutBlame(t *testing.T) {
 	t.Parallel()
 	s := spec(t, "")

@@ -23,7 +23,9 @@ type Status struct {
 	// one has.
 	TimeToReady time.Duration
 	Breaker     BreakerStatus
-	Instances   []InstanceStatus
+	// Pool is how many instances there are to be.
+	Pool      int
+	Instances []InstanceStatus
 	// StrayResults counts results for steps that were not in flight,
 	// DroppedLogLines what was too much for the host's log.
 	StrayResults    uint64
@@ -83,7 +85,7 @@ func (p *Plugin) Status() Status {
 		Name: p.spec.Name, Version: p.described.GetVersion(),
 		State: p.state, Reason: p.reason, Since: p.since,
 		Crashes: p.crashes, FailedStarts: p.failedStarts, Hangs: p.hangs, TimeToReady: p.timeToReady,
-		Breaker:      p.breaker.status(p.deps.Clock.Now()),
+		Breaker: p.breaker.status(p.deps.Clock.Now()), Pool: len(p.instances),
 		StrayResults: p.counters.stray.Load(), DroppedLogLines: p.counters.flood.Dropped(),
 	}
 	for _, i := range p.instances {
