@@ -35,7 +35,7 @@ export class Task {
   }
 
   cancel(reason) {
-    if (!this.ended) this.#controller.abort(new Cancelled(REASONS[reason] ?? 'requested'));
+    this.#controller.abort(new Cancelled(REASONS[reason] ?? 'requested'));
   }
 
   /** Closes the task for what its handler left behind. */

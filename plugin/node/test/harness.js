@@ -10,7 +10,7 @@ import { Logger } from '../lib/log.js';
 import { Plugin } from '../lib/plugin.js';
 import { addServices, pluginService } from '../lib/services.js';
 
-const Client = makeClientConstructor(pluginService, 'PluginService');
+export const Client = makeClientConstructor(pluginService, 'PluginService');
 
 export class Host {
   /** Serves a plugin until the test ends. */

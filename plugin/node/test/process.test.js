@@ -1,9 +1,50 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { credentials } from '@grpc/grpc-js';
 
 import { selfSigned } from '../lib/certificate.js';
+import { Client } from './harness.js';
+
+const PLUGIN = fileURLToPath(new URL('plugin.js', import.meta.url));
+
+test('by hand it explains itself', () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PLUGIN], { encoding: 'utf8' });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /^fixture is a stephost plugin and runs inside a host: .*plugin\.js.*\n$/);
+});
+
+test('it leaves signals to the host, and goes when its parent is gone', { timeout: 30_000 }, async (t) => {
+  // A shell in between stands for the host.
+  const parent = spawn('sh', ['-c', '"$0" "$1" & wait', process.execPath, PLUGIN], {
+    env: { ...process.env, STEPHOST_PLUGIN: 'b2f4c1f2-step-host-plugin-v1' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const lines = createInterface(parent.stdout);
+  const [line] = await once(lines, 'line');
+  const [core, version, network, address, type, certificate] = line.split('|');
+  assert.deepEqual([core, version, network, type, certificate], ['1', '1', 'unix', 'grpc', '']);
+
+  const pid = Number(/\d+$/.exec(address)[0]);
+  let gone = false;
+  t.after(() => gone || process.kill(pid, 'SIGKILL'));
+  for (const signal of ['SIGTERM', 'SIGINT']) process.kill(pid, signal);
+  const client = new Client(`unix:${address}`, credentials.createInsecure());
+  const described = await new Promise((resolve, reject) => {
+    client.Describe({}, (error, answer) => (error ? reject(error) : resolve(answer)));
+  });
+  client.close();
+  assert.equal(described.name, 'fixture');
+
+  parent.kill('SIGKILL');
+  await once(lines, 'close'); // the plugin held the other end
+  gone = true;
+});
 
 test('the certificate is one for localhost, signed by its own key', () => {
   const { cert, der } = selfSigned();

@@ -127,6 +127,31 @@ test('an id that is in flight already ends the stream', async (t) => {
   await assert.rejects(() => stream.ended, { code: 3 });
 });
 
+test('beyond its concurrency steps wait, and beyond their room they go back', async (t) => {
+  const proceed = gate();
+  const host = await serving(t, { only: () => proceed.promise }, { concurrency: 2 });
+  const stream = host.execute();
+  stream.send({ steps: Array.from({ length: 1010 }, (_, n) => newStep(n + 1)) });
+  while (stream.results.length < 8) await new Promise(setImmediate);
+  assert.ok(stream.results.every(({ notAccepted }) => notAccepted.reason === 'plugin is at its concurrency'));
+  proceed.open();
+  while (stream.results.length < 1010) await new Promise(setImmediate);
+  await stream.end();
+  assert.equal((await host.run()).outcome, 'success');
+});
+
+test('a step that has ended says no more', async (t) => {
+  let kept;
+  const host = await serving(t, { only(ctx) { kept = ctx; } });
+  const stream = host.execute();
+  stream.send({ steps: [newStep(1)] });
+  while (stream.results.length < 1) await new Promise(setImmediate);
+  kept.heartbeat({ fraction: 1 });
+  assert.throws(() => kept.emit({ queue: 'q' }, 1), /the step has ended/);
+  await stream.end();
+  assert.deepEqual(stream.heartbeats, []);
+});
+
 test('many results travel in one message', async (t) => {
   const host = await serving(t, { only: () => 'x'.repeat(1000) });
   const stream = host.execute();

@@ -36,7 +36,7 @@ class StepsTest(unittest.TestCase):
 
     def test_what_is_raised_decides_what_happens_next(self):
         def plain(_ctx, _message):
-            raise KeyError("a \0 \ud800")
+            raise ValueError("a \0 \ud800")
 
         def permanent(_ctx, _message):
             raise Permanent("never") from grpc.RpcError()
@@ -55,8 +55,7 @@ class StepsTest(unittest.TestCase):
 
         host = self.serve(plain, permanent, later, snooze, leaves, odd)
         failure = host.run(step="plain").failure
-        self.assertEqual(("KeyError", 0), (failure.type, failure.verdict))
-        self.assertNotIn("\0", failure.message)
+        self.assertEqual(("ValueError", "a \ufffd ?", 0), (failure.type, failure.message, failure.verdict))
         self.assertIn("test_steps.py", failure.stack)
         failure = host.run(step="permanent").failure
         self.assertEqual(("grpc.RpcError", "never", 1), (failure.type, failure.message, failure.verdict))
@@ -106,13 +105,15 @@ class StepsTest(unittest.TestCase):
         host = self.serve(only, concurrency=1)
         self.addCleanup(proceed.set)
         stream = host.execute()
-        stream.send(steps=[new_step(1), new_step(2), new_step(3)])
+        stream.send(steps=[new_step(1), new_step(2), new_step(3), new_step(4, step="unheard")])
+        results = stream.results()
+        # By this answer those before it have been taken in.
+        self.assertEqual(4, next(results).id)
         running.wait()
         other = host.execute()
         other.send(cancellations=[cancellation(3, "CANCEL_REASON_REQUESTED")])
         other.end()
         stream.half_close()
-        results = stream.results()
         self.assertEqual((3, "cancelled before it started"), _refusal(next(results)))
         self.assertEqual((2, "plugin is draining"), _refusal(next(results)))
         proceed.set()
@@ -159,6 +160,23 @@ class StepsTest(unittest.TestCase):
         self.assertEqual(["plugin is at its concurrency"] * 8, refused)
         proceed.set()
         self.assertEqual(1002, len(list(results)))
+
+    def test_a_step_that_has_ended_says_no_more(self):
+        kept = []
+
+        def only(ctx, _message):
+            kept.append(ctx)
+
+        stream = self.serve(only).execute()
+        stream.send(steps=[new_step(1)])
+        results = stream.results()
+        next(results)
+        kept[0].heartbeat(1)
+        with self.assertRaises(RuntimeError):
+            kept[0].emit(1, queue="q")
+        stream.half_close()
+        self.assertEqual([], list(results))
+        self.assertEqual([], stream.heartbeats)
 
     def test_many_results_travel_in_one_message(self):
         def only(_ctx, _message):
