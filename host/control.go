@@ -30,6 +30,8 @@ func (c controller) Ready(ctx context.Context) []string { return c.unready(ctx) 
 // SetMode implements admin.Controller. The new mode is an operator's override:
 // it is shown as one.
 func (c controller) SetMode(ctx context.Context, mode eventsystem.Mode) error {
+	c.modeMu.Lock()
+	defer c.modeMu.Unlock()
 	err := c.worker.SetMode(ctx, mode)
 	var illegal *eventsystem.InvalidTransitionError
 	if errors.As(err, &illegal) {
@@ -129,7 +131,7 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 		counts := lane.Counts
 		list = append(list, admin.Namespace{
 			Name: lane.Namespace.Name, Plugin: binding.Plugin, Queue: lane.Namespace.Queue,
-			Paused: lane.Paused, Blocked: lane.Blocked, Concurrency: lane.Namespace.Concurrency,
+			Leaving: lane.Leaving, Paused: lane.Paused, Blocked: lane.Blocked, Concurrency: lane.Namespace.Concurrency,
 			InFlight: lane.Running, Settling: lane.Settling, Suspects: lane.Suspects,
 			Succeeded:    counts[processor.OutcomeSucceeded],
 			Failed:       counts[processor.OutcomeRetried] + counts[processor.OutcomeDeadLettered],

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -76,6 +78,7 @@ type bundle struct {
 	dir  string
 	db   *pgxpool.Pool
 	logs *syncBuffer
+	src  atomic.Pointer[string] // the configuration file, as it is now
 
 	stop context.CancelFunc
 	done chan error
@@ -158,7 +161,8 @@ func build(t *testing.T, dsn string, s settings) *bundle {
 	plugin, err := testPlugin()
 	require.NoError(t, err)
 	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncBuffer{}, done: make(chan error, 1)}
-	cfg, diags := config.Parse("test.hcl", []byte(s.file(dsn, plugin)))
+	b.write(s.file(dsn, plugin))
+	cfg, diags := b.load()
 	if diags.HasErrors() {
 		var text strings.Builder
 		require.NoError(t, config.Print(&text, diags, cfg.Files))
@@ -168,13 +172,20 @@ func build(t *testing.T, dsn string, s settings) *bundle {
 	defer cancel()
 	b.Host, err = host.New(ctx, host.Options{
 		Config: cfg, Version: "test", ShimCommand: shimCommand(),
-		Logger: hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}),
+		Logger: hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}), Load: b.load,
 	})
 	require.NoError(t, err)
 	b.db, err = pgxpool.New(ctx, dsn)
 	require.NoError(t, err)
 	t.Cleanup(b.db.Close)
 	return b
+}
+
+// write changes the configuration file; load reads it.
+func (b *bundle) write(src string) { b.src.Store(&src) }
+
+func (b *bundle) load() (*config.Config, hcl.Diagnostics) {
+	return config.Parse("test.hcl", []byte(*b.src.Load()))
 }
 
 // run runs the host until the end of the test or until drained is called.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -37,7 +38,13 @@ type Options struct {
 	ShimCommand []string
 	// OnStep observes every step; it must be quick. May be nil.
 	OnStep func(StepEvent)
+	// Load reads the configuration again, for Reload; nil: there is nothing to
+	// read.
+	Load Load
 }
+
+// Load reads a configuration. It is good unless the diagnostics have errors.
+type Load func() (*config.Config, hcl.Diagnostics)
 
 // Host is a whole worker host. Its methods are safe for concurrent use.
 type Host struct {
@@ -59,6 +66,8 @@ type Host struct {
 	started chan struct{}
 
 	draining     atomic.Bool
+	reloads      *reloads
+	modeMu       sync.Mutex // held while the mode is switched
 	modeOverride atomic.Bool
 	closeOnce    sync.Once
 }
@@ -76,6 +85,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 		registry:  &registry.Registry{},
 		shim:      opts.ShimCommand,
 		started:   make(chan struct{}),
+		reloads:   newReloads(opts.Load),
 	}
 	h.current.Store(newInForce(opts.Config))
 	h.metrics.MustRegister(collectors.NewGoCollector(),
@@ -102,7 +112,7 @@ func (h *Host) build(opts Options) error {
 	if err := h.buildWorker(); err != nil {
 		return err
 	}
-	h.metrics.MustRegister(newCollector(h))
+	h.metrics.MustRegister(newCollector(h), h.reloads.counter)
 	if h.cfg().Host.Admin.Listen == "" {
 		return nil
 	}
@@ -227,6 +237,7 @@ func (h *Host) serve(ctx context.Context) error {
 // drain ends everything in the order that loses nothing.
 func (h *Host) drain() error {
 	h.draining.Store(true)
+	h.reloads.end()
 	h.log.Info("draining", "drain_timeout", h.cfg().Host.Shutdown.DrainTimeout)
 	started := time.Now()
 	var errs []error
@@ -313,6 +324,14 @@ func (h *Host) ResetPlugin(ctx context.Context, name string) error {
 func (h *Host) ReloadPlugin(ctx context.Context, name string) (admin.Swap, error) {
 	return controller{h}.ReloadPlugin(ctx, name)
 }
+
+// Reload reads the configuration again and takes over what has changed: plugins,
+// namespaces, limits and the mode. Everything is checked before anything changes,
+// and changed plugins must have come up: an *admin.InvalidConfigError says what
+// is wrong and that the host goes on as it was. What needs a new start is
+// reported as such. Reloads come one after the other; when ctx ends, the one
+// under way goes on and the log tells how it ends.
+func (h *Host) Reload(ctx context.Context) (admin.Reload, error) { return controller{h}.Reload(ctx) }
 
 // SetMode switches the deployment mode of a running host.
 func (h *Host) SetMode(ctx context.Context, mode eventsystem.Mode) error {

@@ -64,8 +64,14 @@ const longestDrain = 24 * time.Hour
 
 // fleetSpec is what a plugin's generations are started from.
 func fleetSpec(cfg *config.Config, p config.Plugin, log hclog.Logger) fleet.Spec {
+	return boundSpec(cfg, &configBinder{plugin: p, files: cfg.Files, log: log})
+}
+
+// boundSpec is a fleetSpec whose binder the caller keeps.
+func boundSpec(cfg *config.Config, binder *configBinder) fleet.Spec {
+	p := binder.plugin
 	spec := fleet.Spec{
-		Spec:  pluginSpec(cfg, p, &configBinder{plugin: p, files: cfg.Files, log: log}),
+		Spec:  pluginSpec(cfg, p, binder),
 		Drain: max(2*cfg.Host.Shutdown.KillTimeout, time.Second),
 	}
 	if spec.Swap == supervisor.SwapStopFirst {

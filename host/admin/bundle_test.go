@@ -26,6 +26,8 @@ type fakeHost struct {
 	stuck     []string
 	unready   []string
 	modeErr   error
+	config    admin.Reload
+	configErr error
 	reloadErr error
 	panicked  bool
 }
@@ -106,6 +108,12 @@ func (h *fakeHost) ResetPlugin(_ context.Context, name string) error {
 		}
 	}
 	return fmt.Errorf("plugin %q: %w: this host has orders", name, admin.ErrNotFound)
+}
+
+func (h *fakeHost) Reload(context.Context) (admin.Reload, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.config, h.configErr
 }
 
 func (h *fakeHost) ReloadPlugin(_ context.Context, name string) (admin.Swap, error) {

@@ -49,6 +49,9 @@ type APIError struct {
 	// Code is the HTTP status.
 	Code    int
 	Message string
+	// Diagnostics say what is wrong with the host's configuration file, as people
+	// read them, when that is why.
+	Diagnostics string
 }
 
 func (e *APIError) Error() string {
@@ -124,6 +127,12 @@ func (c *Client) ResetPlugin(ctx context.Context, name string) (Plugin, error) {
 	return ask[Plugin](ctx, c, http.MethodPost, "/plugins/"+url.PathEscape(name)+"/reset", nil)
 }
 
+// Reload makes the host read its configuration file again and waits until what
+// has changed is in force.
+func (c *Client) Reload(ctx context.Context) (Reload, error) {
+	return ask[Reload](ctx, c, http.MethodPost, "/reload", nil)
+}
+
 // Mode asks for the deployment mode.
 func (c *Client) Mode(ctx context.Context) (ModeState, error) {
 	return ask[ModeState](ctx, c, http.MethodGet, "/mode", nil)
@@ -191,7 +200,7 @@ func decode[T any](addr string, response *http.Response) (T, error) {
 		if json.Unmarshal(data, &refusal) != nil || refusal.Error == "" {
 			return result, fmt.Errorf("what answers at %s is not a stephost host (HTTP %s)", addr, response.Status)
 		}
-		return result, &APIError{Code: response.StatusCode, Message: refusal.Error}
+		return result, &APIError{Code: response.StatusCode, Message: refusal.Error, Diagnostics: refusal.Diagnostics}
 	}
 	if err := json.Unmarshal(data, &result); err != nil {
 		return result, fmt.Errorf("what answers at %s is not a stephost host: %w", addr, err)

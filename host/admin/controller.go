@@ -36,6 +36,11 @@ type Controller interface {
 	// when there is no such plugin and an ErrConflict while the plugin is being
 	// changed already.
 	ReloadPlugin(ctx context.Context, name string) (Swap, error)
+	// Reload reads the configuration file again and takes over what has changed,
+	// and returns when that is in force. An *InvalidConfigError says what is wrong
+	// with the file; then nothing has changed. It is an ErrConflict when the host
+	// has no file, or cannot reload in its state.
+	Reload(ctx context.Context) (Reload, error)
 }
 
 // Errors that a Controller wraps to choose how a request fails. Any other

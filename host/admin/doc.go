@@ -11,9 +11,11 @@
 //	GET  /plugins                     []Plugin
 //	GET  /mode                        ModeState
 //	PUT  /mode                        switch to {"mode": "PollingOnly"}; answers with the ModeState
+//	POST /reload                      read the configuration file again; answers with the Reload
 //	GET  /metrics                     Prometheus text
 //
-// Bodies are JSON, and so are errors: {"error": "what happened"}. Durations
+// Bodies are JSON, and so are errors: {"error": "what happened"}, with
+// "diagnostics" about a configuration file that is not valid (422). Durations
 // are numbers of seconds, in fields that end in _seconds; times are RFC 3339.
 //
 // # Invariants

@@ -18,11 +18,14 @@ func (e *badRequestError) Unwrap() error { return e.err }
 func statusOf(err error) int {
 	var bad *badRequestError
 	var tooLarge *http.MaxBytesError
+	var invalid *InvalidConfigError
 	switch {
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &bad):
 		return http.StatusBadRequest
+	case errors.As(err, &invalid):
+		return http.StatusUnprocessableEntity
 	case errors.Is(err, ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, ErrConflict):
@@ -36,6 +39,18 @@ func statusOf(err error) int {
 
 type errorBody struct {
 	Error string `json:"error"`
+	// Diagnostics say what is wrong with a configuration.
+	Diagnostics string `json:"diagnostics,omitempty"`
+}
+
+// writeFailure answers with what went wrong.
+func (s *Server) writeFailure(w http.ResponseWriter, err error) {
+	body := errorBody{Error: err.Error()}
+	var invalid *InvalidConfigError
+	if errors.As(err, &invalid) {
+		body.Diagnostics = invalid.Diagnostics
+	}
+	s.writeJSON(w, statusOf(err), body)
 }
 
 func (s *Server) writeError(w http.ResponseWriter, status int, message string) {

@@ -39,6 +39,7 @@ func (s *Server) handler() http.Handler {
 	s.route(private, "/plugins/{name}/reset", methods{http.MethodPost: s.resetPlugin})
 	s.route(private, "/plugins/{name}/reload", methods{http.MethodPost: s.reloadPlugin})
 	s.route(private, "/mode", methods{http.MethodGet: s.mode, http.MethodPut: s.setMode})
+	s.route(private, "/reload", methods{http.MethodPost: s.reload})
 	private.Handle("/metrics", s.metrics())
 	private.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, http.StatusNotFound, fmt.Sprintf("no such path %s", r.URL.Path))
@@ -67,7 +68,7 @@ func (s *Server) route(mux *http.ServeMux, path string, byMethod methods) {
 		}
 		status, body, err := handle(r)
 		if err != nil {
-			s.writeError(w, statusOf(err), err.Error())
+			s.writeFailure(w, err)
 			return
 		}
 		s.writeJSON(w, status, body)

@@ -220,6 +220,32 @@ func TestPluginReload(t *testing.T) {
 	require.Equal(t, "the old version serves on: exit status 3", got.error(t))
 }
 
+func TestReloadOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	b.host.with(func(h *fakeHost) {
+		h.config = admin.Reload{Changed: true, Namespaces: admin.Members{Added: []string{"new"}}}
+	})
+	got := b.do(t, http.MethodPost, "/reload", "")
+	require.Equal(t, http.StatusOK, got.code, got.body)
+	require.NotContains(t, got.body, "null")
+	require.Equal(t, http.StatusMethodNotAllowed, b.do(t, http.MethodGet, "/reload", "").code)
+
+	report, err := b.client.Reload(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"new"}, report.Namespaces.Added)
+
+	b.host.with(func(h *fakeHost) {
+		h.configErr = &admin.InvalidConfigError{Reason: "not valid: nothing has changed", Diagnostics: "Error: line 7\n"}
+	})
+	_, err = b.client.Reload(t.Context())
+	var refusal *admin.APIError
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, http.StatusUnprocessableEntity, refusal.Code)
+	require.Equal(t, "not valid: nothing has changed", refusal.Error())
+	require.Equal(t, "Error: line 7\n", refusal.Diagnostics)
+}
+
 func TestErrorsAreJSON(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
@@ -263,7 +289,7 @@ func TestTokenGuardsAllButHealth(t *testing.T) {
 	}
 	for _, request := range []string{
 		"GET /status", "GET /metrics", "GET /mode", "PUT /mode", "GET /namespaces", "GET /plugins",
-		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "POST /plugins/orders/reset", "POST /plugins/orders/reload", "GET /nothing",
+		"POST /namespaces/orders/pause", "POST /namespaces/orders/resume", "POST /plugins/orders/reset", "POST /plugins/orders/reload", "POST /reload", "GET /nothing",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		for _, header := range []string{"", "Bearer", "Bearer ", "Bearer wrong", "Basic secret", "secret"} {

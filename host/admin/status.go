@@ -80,6 +80,9 @@ type Namespace struct {
 	Name   string `json:"name"`
 	Plugin string `json:"plugin"`
 	Queue  string `json:"queue"`
+	// Leaving means that it was removed, or reads another queue by now, and only
+	// finishes its steps.
+	Leaving bool `json:"leaving,omitempty"`
 	// Paused means that an operator paused it. Blocked says why it does not
 	// claim although it is not paused.
 	Paused      bool   `json:"paused"`

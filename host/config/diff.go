@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -33,6 +34,11 @@ type Member struct {
 	Keys []Change
 }
 
+// Live tells whether all its changes are.
+func (m Member) Live() bool {
+	return !slices.ContainsFunc(m.Keys, func(c Change) bool { return !c.Live })
+}
+
 // Change is one key with another value.
 type Change struct {
 	// Path is the key with the blocks around it, like "host.admin.listen" or
@@ -45,6 +51,9 @@ type Change struct {
 	// of them must not be shown: it is a secret, came from the environment, or
 	// belongs to a plugin.
 	From, To any
+	// Live means that what the key belongs to takes the value while it runs: a
+	// host without a new start, a plugin without new processes.
+	Live bool
 }
 
 // Place is like "config.hcl:12", or empty.
@@ -94,11 +103,11 @@ func Compare(running, next *Config) Diff {
 		{"queue", queueSection(&running.Queue), queueSection(&next.Queue)},
 		{"event_system", eventSystemSection(&running.EventSystem), eventSystemSection(&next.EventSystem)},
 	} {
-		c.section(s.name, s.before, s.after, func(k key, change Change) {
+		c.section(s.name, s.before, s.after, func(change Change) {
 			switch {
 			case !c.isWritten(change.Path):
 				// Both have the default. That of host.id is another in each reading.
-			case k.live:
+			case change.Live:
 				d.Live = append(d.Live, change)
 			default:
 				d.Restart = append(d.Restart, change)
@@ -156,7 +165,7 @@ func (c comparison) namespace(before, after Namespace) []Change {
 }
 
 func (c comparison) keys(path string, fallback hcl.Range, before, after *section) (changes []Change) {
-	c.section(path, before, after, func(_ key, change Change) {
+	c.section(path, before, after, func(change Change) {
 		if change.At.Filename == "" {
 			change.At = fallback
 		}
@@ -167,20 +176,20 @@ func (c comparison) keys(path string, fallback hcl.Range, before, after *section
 
 // section calls changed for each key whose values differ. The sections are made
 // by the same table.
-func (c comparison) section(path string, before, after *section, changed func(key, Change)) {
+func (c comparison) section(path string, before, after *section, changed func(Change)) {
 	for i, k := range after.keys {
 		b := before.keys[i]
 		if reflect.DeepEqual(pointee(b.target), pointee(k.target)) {
 			continue
 		}
-		change := Change{Path: path + "." + k.name}
+		change := Change{Path: path + "." + k.name, Live: k.live}
 		from, to := c.running.written[change.Path], c.next.written[change.Path]
 		change.At = to.at
 		// What looks the same is redacted.
 		if was, is := b.show(), k.show(); !from.env && !to.env && valueText(was) != valueText(is) {
 			change.From, change.To = was, is
 		}
-		changed(k, change)
+		changed(change)
 	}
 	for i, b := range after.blocks {
 		if b.single != nil {

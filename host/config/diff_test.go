@@ -77,3 +77,16 @@ func diffText(d config.Diff) string {
 	changes("at the next start: ", d.Restart)
 	return b.String()
 }
+
+func TestMergeTakesWhatARunningHostCan(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"nothing", "members", "settings", "secrets"} {
+		dir := filepath.Join("testdata", "diff", name)
+		running, next := load(t, dir, "before.hcl"), load(t, dir, "after.hcl")
+		merged := config.Merge(running, next)
+		left := config.Compare(merged, next)
+		want := config.Diff{Restart: config.Compare(running, next).Restart}
+		require.Equal(t, diffText(want), diffText(left), "what waits for the next start is still found")
+		require.Equal(t, diffText(want), diffText(config.Compare(config.Merge(merged, next), next)))
+	}
+}

@@ -137,7 +137,7 @@ func pluginSection(p *Plugin) *section {
 			integer("instances", &p.Instances, maxCount),
 			enum("tls", &p.TLS, "auto", "off"),
 			enum("swap", &p.Swap, "overlap", "stop_first"),
-			boolean("watch", &p.Watch),
+			live(boolean("watch", &p.Watch)),
 		},
 		blocks: []block{
 			{name: "restart", single: &section{keys: []key{

@@ -36,13 +36,14 @@ type key struct {
 	name     string
 	target   any // the pointer that decode fills; identifies the key
 	required bool
-	// live: a running host takes the value of a file that is read again.
+	// live: a running host, or plugin, takes the value of a file that is read
+	// again.
 	live   bool
 	decode func(value) error
 	show   func() any
 }
 
-// live marks a key of the host that can change while it runs.
+// live marks a key that can change while what it belongs to runs.
 func live(k key) key {
 	k.live = true
 	return k

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -19,6 +20,10 @@ type Plan struct {
 	// DrainTimeout is how long the handlers of removed namespaces may go on
 	// before they are cancelled.
 	DrainTimeout time.Duration
+	// Rebind points the registry at what the plan needs. It is called when the
+	// removed namespaces claim no more and before the added ones do. After an
+	// error nothing has changed. May be nil.
+	Rebind func() error
 }
 
 // Apply makes the processor serve other namespaces under other limits, while it
@@ -36,22 +41,40 @@ type Plan struct {
 //   - A lease of another length is asserted at once for all that is in hand.
 //
 // The channel is closed when the last removed lane is gone, with its goroutines
-// and metrics. Calls come one after the other; the plan must be valid.
-func (p *Processor) Apply(plan Plan) (gone <-chan struct{}, err error) {
+// and metrics. Calls come one after the other; the plan must be valid. ctx only
+// bounds the wait for claims of removed namespaces that are under way.
+func (p *Processor) Apply(ctx context.Context, plan Plan) (gone <-chan struct{}, err error) {
+	removed, gone, err := p.apply(plan)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range removed {
+		select {
+		case <-l.quiet:
+		case <-ctx.Done():
+		}
+	}
+	return gone, nil
+}
+
+// apply returns the lanes that are told to go.
+func (p *Processor) apply(plan Plan) (removed []*lane, gone <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == draining {
-		return nil, ErrDraining
+		return nil, nil, ErrDraining
+	}
+	old := p.table()
+	removed = old.missingFrom(plan.Namespaces)
+	if err := rebind(plan, removed); err != nil {
+		return nil, nil, err
 	}
 	p.applyLimits(plan.Limits)
-	old := p.table()
 	serving := make([]*lane, 0, len(plan.Namespaces))
 	var added []*lane
-	stays := make(map[*lane]bool)
 	for _, ns := range plan.Namespaces {
 		l := old.byName[ns.Name]
 		if l != nil && l.queue == ns.Queue {
-			stays[l] = true
 			l.change(ns)
 		} else {
 			l = p.newcomer(ns, l)
@@ -59,14 +82,7 @@ func (p *Processor) Apply(plan Plan) (gone <-chan struct{}, err error) {
 		}
 		serving = append(serving, l)
 	}
-	leaving := old.leaving()
-	var removed []*lane
-	for _, l := range old.serving() {
-		if !stays[l] {
-			removed = append(removed, l)
-		}
-	}
-	p.lanes.Store(newLaneTable(serving, append(leaving, removed...)))
+	p.lanes.Store(newLaneTable(serving, append(old.leaving(), removed...)))
 	for _, l := range serving {
 		poke(l.wake)
 	}
@@ -75,7 +91,24 @@ func (p *Processor) Apply(plan Plan) (gone <-chan struct{}, err error) {
 			l.start()
 		}
 	}
-	return p.part(removed, plan.DrainTimeout), nil
+	return removed, p.part(removed, plan.DrainTimeout), nil
+}
+
+// rebind holds the removed lanes and calls the plan's Rebind.
+func rebind(plan Plan, removed []*lane) error {
+	for _, l := range removed {
+		l.hold(true)
+	}
+	if plan.Rebind == nil {
+		return nil
+	}
+	if err := plan.Rebind(); err != nil {
+		for _, l := range removed {
+			l.hold(false)
+		}
+		return err
+	}
+	return nil
 }
 
 // applyLimits puts limits into force. No lane has to be told: each reads them
@@ -117,6 +150,14 @@ func (p *Processor) part(lanes []*lane, patience time.Duration) <-chan struct{} 
 		close(gone)
 	})
 	return gone
+}
+
+// hold keeps a lane from claiming, until it is stopped or let go on.
+func (l *lane) hold(held bool) {
+	l.mu.Lock()
+	l.stopped = held
+	l.mu.Unlock()
+	poke(l.wake)
 }
 
 // leave makes the lane claim no more, since its namespace is gone.

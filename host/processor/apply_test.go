@@ -31,7 +31,7 @@ func (b *bundle) plan(changes ...func(*processor.Plan)) processor.Plan {
 
 func (b *bundle) apply(changes ...func(*processor.Plan)) (gone <-chan struct{}) {
 	b.t.Helper()
-	gone, err := b.Apply(b.plan(changes...))
+	gone, err := b.Apply(b.t.Context(), b.plan(changes...))
 	require.NoError(b.t, err)
 	return gone
 }
@@ -295,10 +295,10 @@ func TestApplyIsRefusedOnceTheEndHasBegun(t *testing.T) {
 	drained := make(chan error, 1)
 	go func() { drained <- b.Drain(t.Context()) }()
 	require.Eventually(t, func() bool {
-		_, err := b.Apply(b.plan())
+		_, err := b.Apply(b.t.Context(), b.plan())
 		return err != nil
 	}, patience, time.Millisecond)
-	_, err := b.Apply(b.plan())
+	_, err := b.Apply(b.t.Context(), b.plan())
 	require.ErrorIs(t, err, processor.ErrDraining)
 	close(g.open)
 	require.NoError(t, <-drained)

@@ -58,6 +58,7 @@ type lane struct {
 	leaving   bool          // the namespace is gone, or reads another queue
 	stopped   bool          // claims no more, for good
 	closing   bool          // and no claim is under way any more
+	quiet     chan struct{} // closed when closing
 	empty     chan struct{} // closed when closing and no entries are left
 	status    laneStatus
 
@@ -93,6 +94,7 @@ func newLane(p *Processor, ns Namespace) *lane {
 		kick:      make(chan struct{}, 1),
 		entries:   make(map[uint64]*entry),
 		byMessage: make(map[int64]*entry),
+		quiet:     make(chan struct{}),
 		empty:     make(chan struct{}),
 		status:    laneStatus{counts: make(map[Outcome]uint64)},
 	}
@@ -372,7 +374,10 @@ func (l *lane) awaitClaim() {
 	defer l.turn.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closing = true
+	if !l.closing {
+		l.closing = true
+		close(l.quiet)
+	}
 	l.checkEmpty()
 }
 

@@ -50,6 +50,17 @@ func (t *laneTable) serving() []*lane {
 	return lanes
 }
 
+// missingFrom are the serving lanes that are none of the namespaces'.
+func (t *laneTable) missingFrom(namespaces []Namespace) []*lane {
+	stays := make(map[*lane]bool, len(namespaces))
+	for _, ns := range namespaces {
+		if l := t.byName[ns.Name]; l != nil && l.queue == ns.Queue {
+			stays[l] = true
+		}
+	}
+	return slices.DeleteFunc(t.serving(), func(l *lane) bool { return stays[l] })
+}
+
 // dropping is the table without a lane that has left.
 func (t *laneTable) dropping(gone *lane) *laneTable {
 	return newLaneTable(t.serving(), slices.DeleteFunc(t.leaving(), func(l *lane) bool { return l == gone }))
