@@ -117,7 +117,8 @@ waiting:
 		}
 	}
 	if crash != nil {
-		proc.buryCrashed(crash)
+		crash = proc.buryCrashed(crash)
+		p.log.Error("a process that had been replaced failed", "instance", proc.instance, "error", crash.Report())
 	} else {
 		proc.bury(proc.hang)
 	}

@@ -200,7 +200,8 @@ func (p *testPlugin) act(step *pluginv1.Step) []*pluginv1.Result {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "spin":
 		go func() {
-			for {
+			for n := 0; ; n++ {
+				_ = n
 			}
 		}()
 	case "twice":

@@ -210,9 +210,10 @@
 // after a lost lease or a drain the message is given back and spends nothing.
 //
 // What the handler returns counts even then: nil is a success, a snooze stands,
-// and so does, after a timeout or a request to stop, any verdict. A handler that ignores its context goes on, and takes
-// up its place in the plugin; after kill_timeout the host settles the message
-// without it.
+// and so does, after a timeout or a request to stop, any verdict. A handler that
+// ignores its context for kill_timeout costs the process: the host settles the
+// message without it, starts another process, and kills this one once its other
+// steps have ended or have had their time.
 //
 // # Heartbeats
 //
