@@ -72,7 +72,7 @@ plugin "orders" {
   group     = null                       # default: the user's
   instances = 1
   tls       = "auto"                     # "off" for a debugger or a language without it
-  swap      = "overlap"                  # a new version starts beside the old one; "stop_first": in its place
+  swap      = "overlap"                  # a new version starts beside the old one; "stop_first": in its place, never two at once
   watch     = false                      # swap when the program's content changes
 
   limits {                               # of each process; docs/isolation.md says what enforces them

@@ -228,7 +228,7 @@ func deadLetter(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("claimed %d messages of %s, want 1", len(claimed), args[0])
 	}
 	d := claimed[0]
-	record := d.Record.AddError(queues.ErrorEntry{At: d.ClaimedAt, Attempt: 1, Type: "CardError", Message: "card declined"})
+	record := d.Record.AddError(queues.ErrorEntry{At: d.ClaimedAt, Attempt: 1, Type: "CardError", Message: "card declined", Stack: "charge.go:12"})
 	record.Failures = 1
 	record.Origin = &queues.Origin{Queue: d.Queue, ID: d.ID, EnqueuedAt: d.EnqueuedAt}
 	record.Dead = &queues.Dead{Reason: queues.DeadReason(args[2]), Error: "card declined", Namespace: "orders", Plugin: "orders", Deliveries: d.Epoch}

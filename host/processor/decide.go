@@ -202,8 +202,8 @@ func (d decider) postpone(e *entry, why string, delay time.Duration) {
 type crash interface {
 	// Alone tells whether a single step was with the process.
 	Alone() bool
-	// Report is the error with what the process wrote last.
-	Report() string
+	// Trace is what the process wrote last, the trace of a panic at best.
+	Trace() string
 }
 
 // lost gives a message back whose plugin ended under it. After a crash it is a
@@ -238,7 +238,7 @@ func (d decider) lost(e *entry, cause error, now time.Time) {
 		e.action = queues.Release{Record: record.AddError(entry)}
 		return
 	}
-	entry.Type, entry.Stack = "plugin_crash", crash.Report()
+	entry.Type, entry.Stack = "plugin_crash", crash.Trace()
 	record = record.AddError(entry)
 	record.Crashes++
 	if record.Crashes < d.ns.Retry.MaxCrashes {

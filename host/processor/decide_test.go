@@ -186,9 +186,9 @@ func TestDecideBystandersSpendNothing(t *testing.T) {
 // lone is a crash; true: with a single step in flight.
 type lone bool
 
-func (lone) Error() string  { return "signal: segmentation fault" }
-func (l lone) Alone() bool  { return bool(l) }
-func (lone) Report() string { return "signal: segmentation fault\n\tgoroutine 1 [running]" }
+func (lone) Error() string { return "signal: segmentation fault" }
+func (l lone) Alone() bool { return bool(l) }
+func (lone) Trace() string { return "SIGSEGV: segmentation violation\n\ngoroutine 1 [running]" }
 
 func TestDecideSuspectsAllThatWereInFlightAtNoCost(t *testing.T) {
 	t.Parallel()

@@ -21,9 +21,9 @@ type trial struct {
 // crashOf is a crash with so many steps in flight.
 type crashOf int
 
-func (crashOf) Error() string  { return "crashed" }
-func (crashOf) Report() string { return "crashed" }
-func (n crashOf) Alone() bool  { return n == 1 }
+func (crashOf) Error() string { return "crashed" }
+func (crashOf) Trace() string { return "panic" }
+func (n crashOf) Alone() bool { return n == 1 }
 
 // run has a process execute a group; done complete before it ends. It ends when
 // it has poison, or is killed from outside.

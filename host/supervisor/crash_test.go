@@ -181,3 +181,14 @@ func TestStrayResultsAreCountedAndIgnored(t *testing.T) {
 	require.EqualValues(t, 2, b.Status().StrayResults)
 	require.Zero(t, b.Status().Instances[0].InFlight)
 }
+
+func TestTraceOfACrashIsWhatMatters(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1000)
+	crash := supervisor.CrashError{Stderr: []string{"1 " + long, "2 " + long, "panic: boom", "", "goroutine 7 [running]:", "main.f()"}}
+	require.Equal(t, "panic: boom\n\ngoroutine 7 [running]:\nmain.f()", crash.Trace())
+	crash.Stderr = []string{"1 " + long, "2 " + long, "3 " + long, "4 " + long, "5 " + long, "the end"}
+	require.Len(t, crash.Trace(), 4*len("2 "+long+"\n")+len("the end"), "the beginning is left out")
+	require.True(t, strings.HasPrefix(crash.Trace(), "2 x"))
+	require.Empty(t, (&supervisor.CrashError{}).Trace())
+}

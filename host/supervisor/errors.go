@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stephost/stephost/host/supervisor/pluginlog"
@@ -80,6 +81,25 @@ func (e *CrashError) Report() string {
 		return e.Error()
 	}
 	return e.Error() + "; its last lines on stderr:\n\t" + strings.Join(e.Stderr, "\n\t")
+}
+
+// traceBytes bounds Trace where it is no trace: about what is kept with a message.
+const traceBytes = 4 << 10
+
+// Trace is what is worth keeping of the last lines from stderr: the trace of a
+// panic from its beginning, or else the very last lines.
+func (e *CrashError) Trace() string {
+	lines := e.Stderr
+	if at := slices.IndexFunc(lines, pluginlog.IsPanic); at >= 0 {
+		return strings.Join(lines[at:], "\n")
+	}
+	for size, at := 0, len(lines)-1; at >= 0; at-- {
+		if size += len(lines[at]) + 1; size > traceBytes {
+			lines = lines[at+1:]
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (e *CrashError) Unwrap() error { return e.Err }

@@ -156,7 +156,13 @@ func (a *app) printDeadMessage(m pgmq.DeadMessage) error {
 		facts.row(fmt.Sprintf("attempt %d", entry.Attempt), fmt.Sprintf("%s %s: %s", entry.At.Local().Format(time.DateTime), entry.Type, entry.Message))
 	}
 	facts.row("body", string(orNull(m.Body)))
-	return facts.flush()
+	if err := facts.flush(); err != nil {
+		return err
+	}
+	if n := len(m.Record.Errors); n > 0 && m.Record.Errors[n-1].Stack != "" {
+		return a.printf("\nwhere the last one happened:\n%s\n", m.Record.Errors[n-1].Stack)
+	}
+	return nil
 }
 
 func (a *app) deadReplayCommand(db *databaseFlags) *cobra.Command {
