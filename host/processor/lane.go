@@ -324,8 +324,13 @@ func (l *lane) untilNext() time.Duration {
 	return l.hunger.next(l.opts.Now())
 }
 
-// room is how many messages may be claimed beside those in hand; l.mu is held.
+// room is how many messages may be claimed beside those in hand; none once the
+// lane has been stopped, which may have come after it was found admissible. l.mu
+// is held.
 func (l *lane) room(state ExecutorState) int {
+	if l.paused || l.stopped {
+		return 0
+	}
 	limits := l.limits()
 	room := min(l.ns.Concurrency-l.running-l.slotsForSuspects(), limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
 	if state.MaxConcurrency > 0 {
