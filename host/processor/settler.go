@@ -88,8 +88,6 @@ func sendSize(action queues.Action) (size int) {
 func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	l.checkTargets(ctx, batch)
-
 	l.mu.Lock()
 	settlements := make([]queues.Settlement, len(batch))
 	for i, e := range batch {
@@ -182,25 +180,24 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 // false when even giving the message back is refused: then it is left to its
 // lease. l.mu is held.
 func (l *lane) refuse(e *entry, cause error) bool {
-	l.log.Error("the database refused a settlement", "message_id", e.lease.ID, "step", e.stepName(), "error", cause)
 	e.settled.refusals++
-	if e.settled.refusals > maxRefusals {
+	switch {
+	case e.settled.refusals > maxRefusals:
+		l.logRefusal(e, cause)
 		return false
+	case l.missingResults(cause):
+		// Not the handler's doing, and the lane stops claiming until the queue is
+		// back and says so: giving the message back costs nothing.
+		l.decide.release(e, cause.Error())
+	default:
+		l.logRefusal(e, cause)
+		l.decide.refused(e, cause, l.opts.Now())
 	}
-	l.undeliverable(e, cause)
 	return true
 }
 
-// undeliverable decides anew about an entry whose settlement cannot be written
-// as it is; l.mu is held.
-func (l *lane) undeliverable(e *entry, cause error) {
-	if l.missingResults(cause) {
-		// Not the handler's doing, and the lane stops claiming until the queue is
-		// back: giving the message back costs nothing.
-		l.decide.release(e, cause.Error())
-		return
-	}
-	l.decide.refused(e, cause, l.opts.Now())
+func (l *lane) logRefusal(e *entry, cause error) {
+	l.log.Error("the database refused a settlement", "message_id", e.lease.ID, "step", e.stepName(), "error", cause)
 }
 
 // missingResults tells whether the missing queue is the result queue.
@@ -217,35 +214,6 @@ func (l *lane) noteSettleError(err error, now time.Time) {
 	}
 	l.status.lastError, l.status.lastAt = err.Error(), now
 	l.log.Error("settlement failed and is tried again", "error", err)
-}
-
-// checkTargets fails the steps whose emitted messages have nowhere to go, so
-// that one of them does not make the database refuse a whole batch.
-func (l *lane) checkTargets(ctx context.Context, batch []*entry) {
-	known := make(map[string]bool)
-	for _, e := range batch {
-		complete, ok := e.action.(queues.Complete)
-		if !ok {
-			continue
-		}
-		for _, out := range complete.Send {
-			exists, asked := known[out.Queue]
-			if !asked {
-				var err error
-				if exists, err = l.opts.Broker.Exists(ctx, out.Queue); err != nil {
-					return // the settlement itself will tell
-				}
-				known[out.Queue] = exists
-			}
-			if exists {
-				continue
-			}
-			l.mu.Lock()
-			l.undeliverable(e, &queues.MissingQueueError{Queue: out.Queue})
-			l.mu.Unlock()
-			break
-		}
-	}
 }
 
 // report feeds metrics and observers; no lock is held.
