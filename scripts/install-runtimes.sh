@@ -8,7 +8,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 node_packages() {
-	command -v node >/dev/null && command -v npm >/dev/null || return 0
+	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+		echo 'Node.js or npm is missing: the tests of the SDK for it are skipped' >&2
+		return
+	fi
 	local dir
 	for dir in plugin/node plugins/examples/node-greeter; do
 		[ "$dir/node_modules/.package-lock.json" -nt "$dir/package-lock.json" ] && continue
@@ -19,11 +22,14 @@ node_packages() {
 }
 
 python_packages() {
-	command -v python3 >/dev/null || return 0
-	plugin/python/find-python >/dev/null 2>&1 && return 0
+	if ! command -v python3 >/dev/null; then
+		echo 'Python is missing: the tests of the SDK for it are skipped' >&2
+		return
+	fi
+	plugin/python/find-python >/dev/null 2>&1 && return
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
 		echo "the tests of the Python SDK are skipped: $(plugin/python/find-python 2>&1)" >&2
-		return 0
+		return
 	fi
 	echo 'installing gRPC for Python with apt-get' >&2
 	apt-get update -q >&2
