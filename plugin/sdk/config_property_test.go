@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/stretchr/testify/require"
 	"github.com/zclconf/go-cty/cty"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
 	"pgregory.net/rapid"
 
 	"github.com/stephost/stephost/internal/hclfile"
@@ -33,6 +34,7 @@ func configTypes(depth int) *rapid.Generator[reflect.Type] {
 		for i := range rapid.IntRange(1, 4).Draw(t, "fields") {
 			name := fmt.Sprintf("F%d", i)
 			tag := strings.ToLower(name)
+			defaultTag := ""
 			var typ reflect.Type
 			if depth > 0 && rapid.IntRange(0, 2).Draw(t, "block") == 0 {
 				typ, tag = blockType(t, configTypes(depth-1).Draw(t, name)), tag+",block"
@@ -41,8 +43,11 @@ func configTypes(depth int) *rapid.Generator[reflect.Type] {
 				if rapid.Bool().Draw(t, "optional") {
 					tag += ",optional"
 				}
+				if rapid.Bool().Draw(t, "has a default") {
+					defaultTag = fmt.Sprintf(` default:%q`, defaultText(t, typ))
+				}
 			}
-			fields = append(fields, reflect.StructField{Name: name, Type: typ, Tag: reflect.StructTag(fmt.Sprintf(`hcl:%q`, tag))})
+			fields = append(fields, reflect.StructField{Name: name, Type: typ, Tag: reflect.StructTag(fmt.Sprintf(`hcl:%q`, tag) + defaultTag)})
 		}
 		return reflect.StructOf(fields)
 	})
@@ -86,11 +91,35 @@ func attributeType(t *rapid.T, depth int) reflect.Type {
 	}).Draw(t, "type")
 }
 
+// defaultText is a default tag for a type.
+func defaultText(t *rapid.T, typ reflect.Type) string {
+	v := reflect.New(typ).Elem()
+	fillValue(t, v)
+	value := inHCL(v)
+	if value.Type() == cty.String {
+		return value.AsString()
+	}
+	encoded, err := ctyjson.Marshal(value, value.Type())
+	require.NoError(t, err)
+	return string(encoded)
+}
+
+// fallback is what an attribute is that nobody has written.
+func (a configAttr) fallback() reflect.Value {
+	v := reflect.New(a.typ).Elem()
+	if a.defaultJSON != nil {
+		new(configDecoder).value(nil, a.defaultJSON, v)
+	}
+	return v
+}
+
 // fill gives v a value.
 func fill(t *rapid.T, b *configBlock, v reflect.Value) {
 	for _, a := range b.attrs {
 		if a.required || rapid.Bool().Draw(t, a.name+" is set") {
 			fillValue(t, v.FieldByIndex(a.index))
+		} else {
+			v.FieldByIndex(a.index).Set(a.fallback())
 		}
 	}
 	for _, n := range b.blocks {
@@ -195,7 +224,7 @@ func (s *source) line() int { return strings.Count(s.text.String(), "\n") + 1 }
 func (s *source) block(b *configBlock, v reflect.Value, path string) {
 	for _, a := range b.attrs {
 		field := v.FieldByIndex(a.index)
-		if !a.required && field.IsZero() {
+		if !a.required && reflect.DeepEqual(field.Interface(), a.fallback().Interface()) {
 			continue
 		}
 		value := string(hclwrite.TokensForValue(inHCL(field)).Bytes())

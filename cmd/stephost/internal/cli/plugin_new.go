@@ -68,8 +68,9 @@ func (a *app) printNextSteps(dir string, p scaffold.Project, tidied bool) error 
      cd %[2]s && %[4]s
 2. Add it to a host: copy the blocks of %[5]s into your config.hcl.
    The file is also a host of its own for this plugin.
-3. Run it, and send it a message:
+3. Run it:
      stephost dev --config %[5]s
+   and send it a message, in another terminal:
      stephost queue send --config %[5]s %[1]s_queue '{"step": "greet", "name": "world"}'
 %[6]s`, p.Name, quoteIfNeeded(dir), p.Module, build, quoteIfNeeded(blocks), withoutGo(tidied))
 }
