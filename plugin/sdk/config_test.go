@@ -138,6 +138,7 @@ func TestConfigComplaints(t *testing.T) {
 		`{"yes":"no"}`:              {"yes", "must be true or false, not a string"},
 		`{"int":"1"}`:               {"int", "must be a number, not a string"},
 		`{"int":1.5}`:               {"int", "must be a whole number between -9223372036854775808 and 9223372036854775807, not 1.5"},
+		`{"uint64":1.5}`:            {"uint64", "must be a whole number between 0 and 18446744073709551615, not 1.5"},
 		`{"int8":128}`:              {"int8", "must be a whole number between -128 and 127, not 128"},
 		`{"uint16":-1}`:             {"uint16", "must be a whole number between 0 and 65535, not -1"},
 		`{"float32":1e39}`:          {"float32", "1e39 is beyond the range of a float32"},
