@@ -1,5 +1,6 @@
 # What the host runs: `make run` uses this file. Every key is optional unless it says required, and shows its default
-# where it is commented out. An unset environment variable is null, and null means the default.
+# where it is commented out. An unset environment variable is null, and null means the default. `stephost reload` takes
+# over what has changed while the host runs, all but the keys that it names as needing a new start.
 
 host {
   # id       = "worker-1"         # default: hostname and a short random suffix

@@ -1,5 +1,5 @@
 // Package host is the composition root: it builds every part of a worker host
-// once from a configuration, runs them, drains them and closes them.
+// once from a configuration, runs them, reloads them, drains them and closes them.
 //
 // # The life of a host
 //
@@ -11,8 +11,14 @@
 // and only then does the database connection close. Close is for a host that was
 // built and never ran.
 //
+// While it runs, Reload reads the configuration again and takes over what has
+// changed. Everything that can fail comes before anything changes: the file is
+// checked, and changed plugins come up beside the old ones.
+//
 // # Invariants
 //
+//   - The configuration in force is replaced as a whole, never changed; whoever
+//     needs it asks for the one in force.
 //   - Every part is built here and handed to those that need it; nothing looks
 //     anything up by itself.
 //   - What is acquired is closed in reverse, also when a later step fails.

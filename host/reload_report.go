@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"time"
 
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
@@ -56,7 +57,7 @@ func (h *Host) noteReload(report admin.Reload, err error) {
 	}
 	h.reloads.counter.WithLabelValues("applied").Inc()
 	count := func(m admin.Members) []int { return []int{len(m.Added), len(m.Changed), len(m.Removed)} }
-	h.log.Info("configuration reloaded", "changed", report.Changed, "took_seconds", report.Took,
+	h.log.Info("configuration reloaded", "changed", report.Changed, "took", report.Took.Duration().Round(time.Millisecond),
 		"plugins_added_changed_removed", count(report.Plugins), "namespaces_added_changed_removed", count(report.Namespaces),
 		"settings", len(report.Settings))
 	for _, warning := range report.Warnings {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -63,6 +64,7 @@ type running struct {
 	cmd   *exec.Cmd
 	log   *syncBuffer
 	admin *admin.Client
+	file  string // its configuration
 
 	ended chan struct{}
 }
@@ -132,7 +134,7 @@ namespace "work" {
 }
 `, shutdown, dsn, plugin), 0o600))
 
-	r := &running{t: t, log: &syncBuffer{}, ended: make(chan struct{})}
+	r := &running{t: t, log: &syncBuffer{}, file: file, ended: make(chan struct{})}
 	r.cmd = exec.Command("stephost", "run", "--config", file)
 	r.cmd.Env = append(os.Environ(), quickExit)
 	r.cmd.Stderr = r.log
@@ -277,6 +279,45 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 			require.Zero(t, count(t, db, `SELECT count(*) FROM pgmq.q_results`))
 		})
 	}
+}
+
+// edit replaces a text of the configuration file.
+func (r *running) edit(from, to string) {
+	r.t.Helper()
+	src, err := os.ReadFile(r.file)
+	require.NoError(r.t, err)
+	require.Contains(r.t, string(src), from)
+	require.NoError(r.t, os.WriteFile(r.file, bytes.Replace(src, []byte(from), []byte(to), 1), 0o600))
+}
+
+func TestHangupReloadsTheFile(t *testing.T) {
+	t.Parallel()
+	dsn, db := newQueues(t)
+	r := runHost(t, dsn, "")
+	pids := r.pluginPIDs()
+	const messages = 1000
+	_, err := db.Exec(t.Context(), `SELECT pgmq.send('work_queue', '{"Milliseconds": 5}') FROM generate_series(1, $1)`, messages)
+	require.NoError(t, err)
+
+	r.edit("concurrency  = 8", "concurrency  = 5")
+	r.edit("instances = 2", "instances = 2\n  args = [\"-x\"]")
+	r.signal(syscall.SIGHUP)
+	r.eventually("the file is in force", func() bool { return r.status().Namespaces[0].Concurrency == 5 })
+	r.gone(pids)
+	pids = r.pluginPIDs()
+
+	r.edit("concurrency  = 5", "concurrency  = five")
+	r.signal(syscall.SIGHUP)
+	r.eventually("the log says what is wrong", func() bool { return strings.Contains(r.log.String(), "concurrency  = five") })
+	require.Equal(t, 5, r.status().Namespaces[0].Concurrency)
+	require.Equal(t, pids, r.pluginPIDs())
+
+	r.eventually("all is done", func() bool { return count(t, db, `SELECT count(*) FROM pgmq.q_work_queue`) == 0 })
+	require.Equal(t, messages, count(t, db, `SELECT count(*) FROM pgmq.q_results WHERE (message->>'success')::bool`))
+	require.Equal(t, messages, count(t, db, `SELECT count(*) FROM pgmq.a_work_queue WHERE read_ct = 1`), "nothing was interrupted")
+	r.signal(syscall.SIGTERM)
+	require.Zero(t, r.exits())
+	r.gone(pids)
 }
 
 // TestKilledHostLosesNothing kills one of two hosts under load.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/stephost/stephost/host"
@@ -60,6 +61,7 @@ type dev struct {
 
 	dsn      string
 	database string // for people
+	private  bool   // the database is of our own making
 }
 
 func (d *dev) run(ctx context.Context) (err error) {
@@ -76,20 +78,22 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	defer broker.Close()
-	if err := d.createQueues(ctx, broker); err != nil {
+	if err := d.createQueues(ctx, broker, d.cfg); err != nil {
 		return err
 	}
 	steps := newStepPrinter(d.stdout)
 	defer steps.close()
-	h, err := d.newHost(ctx, d.cfg, d.log, steps.observe)
+	hangups, stopHangups := hangups()
+	defer stopHangups()
+	h, err := d.newHost(ctx, d.cfg, d.log, func() (*config.Config, hcl.Diagnostics) { return d.readAgain(ctx, broker) }, steps.observe)
 	if err != nil {
 		return err
 	}
-	return d.serve(ctx, h, broker, steps)
+	return d.serve(ctx, h, hangups, broker, steps)
 }
 
 // serve runs the host and, beside it, tells how to use it and sends samples.
-func (d *dev) serve(ctx context.Context, h *host.Host, broker *pgmq.Broker, steps *stepPrinter) error {
+func (d *dev) serve(ctx context.Context, h *host.Host, hangups <-chan os.Signal, broker *pgmq.Broker, steps *stepPrinter) error {
 	beside, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -98,7 +102,7 @@ func (d *dev) serve(ctx context.Context, h *host.Host, broker *pgmq.Broker, step
 			d.log.Error("sample orders stopped", "error", err)
 		}
 	}()
-	err := h.Run(ctx)
+	err := serve(ctx, h, hangups)
 	cancel()
 	<-done
 	return err
@@ -119,7 +123,8 @@ func (d *dev) startDatabase(ctx context.Context) (stop func() error, err error) 
 		return nil, fmt.Errorf("start a private PostgreSQL: %w", err)
 	}
 	d.use(cluster.DSN(devDatabase), "a private PostgreSQL, its data is kept in "+cluster.Dir())
-	d.cfg.Queue.ListenDSN = ""
+	d.private = true
+	d.point(d.cfg)
 	if err := writeDevState(d.stateDir(), devState{PID: os.Getpid(), DSN: d.dsn}); err != nil {
 		return nil, errors.Join(err, stopCluster(cluster))
 	}
@@ -128,7 +133,29 @@ func (d *dev) startDatabase(ctx context.Context) (stop func() error, err error) 
 
 func (d *dev) use(dsn, name string) {
 	d.dsn, d.database = dsn, name
-	d.cfg.Queue.DSN = config.Secret(dsn)
+	d.point(d.cfg)
+}
+
+// point makes a configuration use the database that was chosen.
+func (d *dev) point(cfg *config.Config) {
+	cfg.Queue.DSN = config.Secret(d.dsn)
+	if d.private {
+		cfg.Queue.ListenDSN = ""
+	}
+}
+
+// readAgain reads the file for a reload and, as at the start, makes the queues
+// that it names.
+func (d *dev) readAgain(ctx context.Context, broker *pgmq.Broker) (*config.Config, hcl.Diagnostics) {
+	cfg, diags := d.app.readAgain()
+	if diags.HasErrors() {
+		return cfg, diags
+	}
+	d.point(cfg)
+	if err := d.createQueues(ctx, broker, cfg); err != nil {
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "Queues were not made", Detail: err.Error()})
+	}
+	return cfg, diags
 }
 
 func stopCluster(cluster *devpg.Cluster) error {
@@ -156,8 +183,8 @@ func (d *dev) installSchema(ctx context.Context) error {
 	return err
 }
 
-func (d *dev) createQueues(ctx context.Context, broker *pgmq.Broker) error {
-	for _, name := range configuredQueues(d.cfg) {
+func (d *dev) createQueues(ctx context.Context, broker *pgmq.Broker, cfg *config.Config) error {
+	for _, name := range configuredQueues(cfg) {
 		created, err := broker.CreateQueue(ctx, name)
 		if err != nil {
 			return err

@@ -58,6 +58,8 @@ func (a *app) pauseCommand(verb, short string, paused bool) *cobra.Command {
 
 func namespaceState(ns admin.Namespace) string {
 	switch {
+	case ns.Leaving:
+		return "leaving: it was removed from the configuration"
 	case ns.Paused:
 		return "paused"
 	case ns.Blocked != "":

@@ -44,7 +44,7 @@ func (a *app) rootCommand() *cobra.Command {
 	_ = root.MarkPersistentFlagFilename("config", "hcl")
 
 	root.AddCommand(
-		a.runCommand(), a.devCommand(), a.validateCommand(), a.statusCommand(),
+		a.runCommand(), a.devCommand(), a.validateCommand(), a.reloadCommand(), a.statusCommand(),
 		a.modeCommand(), a.namespaceCommand(), a.pluginCommand(),
 		a.queueCommand(), a.deadCommand(), a.benchCommand(), a.versionCommand(),
 	)

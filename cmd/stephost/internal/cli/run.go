@@ -16,7 +16,7 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
-		Short: "Serve until SIGTERM or SIGINT, then drain and exit; a second signal exits at once",
+		Short: "Serve until SIGTERM or SIGINT, then drain and exit; a second signal exits at once; SIGHUP reloads",
 		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.loadConfig()
@@ -26,11 +26,13 @@ func (a *app) runCommand() *cobra.Command {
 			if cfg.Queue.DSN == "" {
 				return &usageError{fmt.Errorf("%s names no database: set DATABASE_URL or queue.dsn, or use `stephost dev`, which starts one", a.configPath)}
 			}
-			h, err := a.newHost(cmd.Context(), cfg, a.logger(cfg), nil)
+			hangups, stop := hangups()
+			defer stop()
+			h, err := a.newHost(cmd.Context(), cfg, a.logger(cfg), a.readAgain, nil)
 			if err != nil {
 				return err
 			}
-			return h.Run(cmd.Context())
+			return serve(cmd.Context(), h, hangups)
 		},
 	}
 }
@@ -44,13 +46,14 @@ func (a *app) hostOptions(cfg *config.Config, logger hclog.Logger) (host.Options
 	return host.Options{Config: cfg, Logger: logger, Version: a.version, ShimCommand: []string{self, ShimCommand}}, nil
 }
 
-// newHost builds a host that tells onStep, unless it is nil, about every step.
-func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, onStep func(host.StepEvent)) (*host.Host, error) {
+// newHost builds a host that reloads from load and tells onStep, unless it is
+// nil, about every step.
+func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, load host.Load, onStep func(host.StepEvent)) (*host.Host, error) {
 	options, err := a.hostOptions(cfg, logger)
 	if err != nil {
 		return nil, err
 	}
-	options.OnStep = onStep
+	options.Load, options.OnStep = load, onStep
 	h, err := host.New(ctx, options)
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		return nil, fmt.Errorf("interrupted while starting: %w", context.Canceled)
