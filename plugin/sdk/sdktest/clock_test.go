@@ -70,6 +70,38 @@ func TestHandlerThatIgnoresItsContext(t *testing.T) {
 	})
 }
 
+// What hangs fails its own test and no other, and soon.
+func TestPluginsThatHang(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		setup func(release chan struct{}) (*sdk.Plugin, error)
+		says  string
+	}{
+		"setup": {func(release chan struct{}) (*sdk.Plugin, error) {
+			<-release
+			return nil, errors.New("too late")
+		}, "setup has not returned after 30s"},
+		"OnClose": {func(release chan struct{}) (*sdk.Plugin, error) {
+			return sdk.New(sdk.Handle("s", nothing), sdk.OnClose(func() error { <-release; return nil })), nil
+		}, "an OnClose function hangs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(outer *testing.T) {
+				release := make(chan struct{})
+				says := failures(outer, func(t sdktest.TB) {
+					sdktest.StartWith(t, func(context.Context, struct{}) (*sdk.Plugin, error) { return tc.setup(release) })
+				})
+				require.Contains(outer, says, tc.says)
+				close(release)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func nothing(context.Context, struct{}) (any, error) { return nil, nil }
+
 // The handler sleeps for hours, the test does not.
 func TestSlowHandlerInABubble(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -121,11 +122,15 @@ func (s *stream) running() []*Step {
 	return running
 }
 
-// wait waits for the end of a stream that drains and whose steps are answered.
+// wait waits for the end of a stream that drains, which comes with the answer to
+// its last step.
 func (s *stream) wait() error {
 	<-s.ended
 	s.insisting.Wait()
 	s.cancel()
+	if errors.Is(s.err, io.EOF) {
+		return nil
+	}
 	return s.err
 }
 
