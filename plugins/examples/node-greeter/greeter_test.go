@@ -67,3 +67,25 @@ func TestConforms(t *testing.T) {
 		conformance.Sample{Step: "greet", Input: []byte(`{"name": "Ada"}`)},
 		conformance.Sample{Step: "engrave", Input: []byte(`{}`)})
 }
+
+func TestComplaintsPointAtTheLine(t *testing.T) {
+	t.Parallel()
+	exampletest.NeedNode(t, sdk, ".")
+	require.Equal(t, []string{
+		"7: there is no {name} in it",
+		"8: there is no {name} in it",
+	}, exampletest.Complaints(t, "greeter.js", `queue "pgmq" {}
+plugin "greeter" {
+  command = PLUGIN
+  config {
+    greetings = {
+      en = "Hello, {name}!"
+      de = "Hallo!"
+      fr = "Bonjour !"
+    }
+  }
+}
+namespace "greetings" {
+  plugin = "greeter"
+}`))
+}

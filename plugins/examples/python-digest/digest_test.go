@@ -65,3 +65,18 @@ func TestConforms(t *testing.T) {
 		conformance.Sample{Step: "digest", Input: []byte(`{"text": "Zoë"}`)},
 		conformance.Sample{Step: "stretch", Input: []byte(`{}`)})
 }
+
+func TestComplaintsPointAtTheLine(t *testing.T) {
+	t.Parallel()
+	exampletest.NeedPython(t, findPython)
+	require.Equal(t, []string{"5: hashlib has no sha255"}, exampletest.Complaints(t, "digest", `queue "pgmq" {}
+plugin "digest" {
+  command = PLUGIN
+  config {
+    algorithm = "sha255"
+  }
+}
+namespace "digests" {
+  plugin = "digest"
+}`))
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,15 +64,11 @@ func StartProgram(t testing.TB, plugin, blocks string, queues ...string) *Exampl
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	plugin = Abs(t, plugin)
 	dsn := devpgtest.New(t, devpgtest.Template("examples", func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := schema.Install(ctx, conn)
 		return err
 	}))
-	text := fmt.Sprintf("host {\n admin {\n listen = \"127.0.0.1:0\"\n }\n}\nqueue \"pgmq\" {\n dsn = %q\n}\n%s",
-		dsn, strings.ReplaceAll(blocks, "PLUGIN", fmt.Sprintf("%q", plugin)))
-	cfg, diags := config.Parse("example.hcl", []byte(text))
-	require.False(t, diags.HasErrors(), "%v", diags)
+	cfg := parse(t, plugin, fmt.Sprintf("%s\nhost {\n admin {\n listen = \"127.0.0.1:0\"\n }\n}\nqueue \"pgmq\" {\n dsn = %q\n}", blocks, dsn))
 
 	e := &Example{t: t}
 	var err error
@@ -85,13 +82,41 @@ func StartProgram(t testing.TB, plugin, blocks string, queues ...string) *Exampl
 		_, err := e.db.Exec(ctx, `SELECT pgmq.create($1::text)`, queue)
 		require.NoError(t, err)
 	}
-	e.host, err = host.New(ctx, host.Options{
-		Config: cfg, Logger: hclog.NewNullLogger(), Version: "test",
-		ShimCommand: []string{os.Args[0], shim.Command},
-	})
+	e.host, err = host.New(ctx, options(cfg))
 	require.NoError(t, err)
 	e.run(ctx)
 	return e
+}
+
+// Complaints starts the program once with the plugin block's configuration, and
+// returns what it and the host find wrong with that: line and text of each,
+// sorted.
+func Complaints(t testing.TB, plugin, blocks string) []string {
+	t.Helper()
+	diags, err := host.CheckPlugins(t.Context(), options(parse(t, plugin, blocks)))
+	require.NoError(t, err)
+	var complaints []string
+	for _, d := range diags {
+		complaints = append(complaints, fmt.Sprintf("%d: %s", d.Subject.Start.Line, d.Detail))
+	}
+	slices.Sort(complaints)
+	return complaints
+}
+
+// parse reads a configuration in which PLUGIN stands for the program's path.
+func parse(t testing.TB, plugin, text string) *config.Config {
+	t.Helper()
+	text = strings.ReplaceAll(text, "PLUGIN", fmt.Sprintf("%q", Abs(t, plugin)))
+	cfg, diags := config.Parse("example.hcl", []byte(text))
+	require.False(t, diags.HasErrors(), "%v", diags)
+	return cfg
+}
+
+func options(cfg *config.Config) host.Options {
+	return host.Options{
+		Config: cfg, Logger: hclog.NewNullLogger(), Version: "test",
+		ShimCommand: []string{os.Args[0], shim.Command},
+	}
 }
 
 func (e *Example) run(ctx context.Context) {
