@@ -13,7 +13,6 @@ import (
 type trial struct {
 	decide  decider
 	poison  map[*entry]bool
-	records map[*entry]queues.Record
 	cleared []*entry
 	dead    []*entry
 }
