@@ -19,6 +19,7 @@ import (
 	"github.com/stephost/stephost/host/fleet"
 	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/registry"
+	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/plugin/protocol"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
@@ -53,15 +54,16 @@ type Host struct {
 	version   string
 	startedAt time.Time
 
-	metrics   *prometheus.Registry
-	broker    *pgmq.Broker
-	registry  *registry.Registry
-	processor *processor.Processor
-	worker    *eventsystem.Worker
-	admin     *admin.Server // nil: switched off
-	shim      []string
-	fleet     *fleet.Fleet
-	programs  *programs
+	metrics     *prometheus.Registry
+	broker      *pgmq.Broker
+	registry    *registry.Registry
+	processor   *processor.Processor
+	worker      *eventsystem.Worker
+	admin       *admin.Server // nil: switched off
+	shim        []string
+	fleet       *fleet.Fleet
+	pluginLevel *supervisor.LogLevel
+	programs    *programs
 	// started is closed once everything runs.
 	started chan struct{}
 

@@ -29,3 +29,28 @@ func TestLinesOfAHandlerTellTheirStep(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadedLogLevelReachesPlugins has a plugin that runs on.
+func TestReloadedLogLevelReachesPlugins(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{})
+	debug := func() bool {
+		for line := range strings.Lines(b.logs.String()) {
+			if strings.Contains(line, "[DEBUG]") && strings.Contains(line, "charging the customer") {
+				return true
+			}
+		}
+		return false
+	}
+	b.send("a_queue", `{"say": "charging the customer"}`)
+	b.results(1)
+	require.False(t, debug())
+	pid := b.plugin().Instances[0].PID
+
+	b.reconfigured(settings{host: `log_level = "debug"`})
+	b.eventually("the plugin logs at debug", func() bool {
+		b.send("a_queue", `{"say": "charging the customer"}`)
+		return debug()
+	})
+	require.Equal(t, pid, b.plugin().Instances[0].PID)
+}

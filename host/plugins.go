@@ -21,8 +21,9 @@ import (
 )
 
 func (h *Host) buildFleet() {
+	h.pluginLevel = supervisor.NewLogLevel(h.cfg().Host.LogLevel)
 	h.fleet = fleet.New(fleet.Options{
-		Deps: supervisor.Deps{Logger: h.log.Named("plugin"), Shim: h.shim, HostVersion: h.version},
+		Deps: supervisor.Deps{Logger: h.log.Named("plugin"), Shim: h.shim, HostVersion: h.version, LogLevel: h.pluginLevel},
 		Bind: h.bindTo(h.cfg().Namespaces),
 		Recall: func(exec processor.Executor) {
 			_, _ = processor.Do(context.Background(), h.processor, processor.Recall{Executor: exec})

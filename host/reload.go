@@ -160,6 +160,7 @@ func (h *Host) apply(ctx context.Context, diff config.Diff, next *config.Config)
 	h.worker.Allow(next.EventSystem.Listener.Enabled, next.EventSystem.FallbackPoller.Enabled)
 	if level := next.Host.LogLevel; level != before.cfg.Host.LogLevel {
 		h.log.SetLevel(hclog.LevelFromString(level))
+		h.pluginLevel.Set(level)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/supervisor"
 )
 
 // logged is a line of the host's log, as JSON.
@@ -130,6 +132,30 @@ func TestStdoutIsLogged(t *testing.T) {
 		says("info", "raw "+strings.Repeat("z", 16<<10-4)+"…", "stream", "stdout"),
 		says("warn", "through go-plugin", "stream", "stdout", "plugin_stream", "mine"),
 	}, b.lines(t, mark, "through go-plugin"))
+}
+
+func TestLogLevelIsFollowed(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"", "keeps-level"} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			t.Parallel()
+			log := &logBuffer{}
+			d := deps(t, log)
+			d.LogLevel = supervisor.NewLogLevel("warn")
+			b := startWith(t, quickRestart(t, mode), d, log)
+			b.awaitReady(t)
+			require.Equal(t, "warn", b.run(t, "level", "").output())
+			d.LogLevel.Set("debug")
+			if mode == "" {
+				b.log.await(t, "log level is now debug")
+			} else {
+				b.log.await(t, "plugin keeps its log level until it is started again")
+			}
+			b.run(t, "sigkill", "")
+			b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateReady && s.Crashes == 1 })
+			require.Equal(t, "debug", b.run(t, "level", "").output(), "those that start later are told at once")
+		})
+	}
 }
 
 // TestForeignRuntimesTraces lets the runtimes themselves write, where they are

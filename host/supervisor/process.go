@@ -42,6 +42,7 @@ type process struct {
 	synced []io.WriteCloser
 
 	described *pluginv1.DescribeResponse
+	logLevel  string // as it was told when it was configured
 	small     *stream
 	large     *stream
 	inFlight  atomic.Int64
@@ -88,6 +89,9 @@ func startProcess(ctx context.Context, spec *Spec, deps *Deps, instance int, log
 	}
 	p.log.Info("plugin is ready", "version", p.described.GetVersion(), "pid", p.runner.pid())
 	p.watch()
+	if deps.LogLevel != nil {
+		p.work.Go(func() { p.followLevel(deps.LogLevel, p.logLevel) })
+	}
 	return p, nil
 }
 
@@ -190,6 +194,7 @@ func (p *process) greet(ctx context.Context, deps *Deps) error {
 	if err := p.describe(ctx, deps); err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}
+	p.logLevel = p.wantedLevel(deps)
 	if err := p.configure(ctx); err != nil {
 		return err
 	}
@@ -205,7 +210,7 @@ func (p *process) describe(ctx context.Context, deps *Deps) error {
 }
 
 func (p *process) configure(ctx context.Context) error {
-	req := &pluginv1.ConfigureRequest{Plugin: p.spec.Name, Instance: uint32(p.instance), LogLevel: p.spec.LogLevel}
+	req := &pluginv1.ConfigureRequest{Plugin: p.spec.Name, Instance: uint32(p.instance), LogLevel: p.logLevel}
 	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Configure)
 	defer cancel()
 	if p.spec.Configure != nil {

@@ -47,7 +47,8 @@ type Spec struct {
 	Swap     Swap
 	Restart  Restart
 	Timeouts Timeouts
-	// LogLevel is what the plugin is asked to log from. Default "info".
+	// LogLevel is what the plugin is asked to log from, where Deps have none.
+	// Default "info".
 	LogLevel string
 
 	// Configure returns the config block as JSON of the described schema. It
@@ -103,6 +104,9 @@ type Deps struct {
 	// Shim is the command that runs shim.Main with the arguments that are
 	// appended: the host's own binary and shim.Command.
 	Shim []string
+	// LogLevel is what plugins are asked to log from, also when it changes. Nil:
+	// Spec.LogLevel, for good.
+	LogLevel *LogLevel
 	// HostVersion is told to plugins.
 	HostVersion string
 	// SocketDir is where socket directories are made. Default: os.TempDir.

@@ -121,6 +121,14 @@ func (p *testPlugin) Configure(_ context.Context, req *pluginv1.ConfigureRequest
 	return &pluginv1.ConfigureResponse{}, nil
 }
 
+func (p *testPlugin) SetLogLevel(_ context.Context, req *pluginv1.SetLogLevelRequest) (*pluginv1.SetLogLevelResponse, error) {
+	if p.mode == "keeps-level" {
+		return p.UnimplementedPluginServiceServer.SetLogLevel(context.Background(), req)
+	}
+	fmt.Fprintln(os.Stderr, "log level is now", req.GetLogLevel())
+	return &pluginv1.SetLogLevelResponse{}, nil
+}
+
 func (p *testPlugin) Execute(rpc pluginv1.PluginService_ExecuteServer) error {
 	var sending sync.Mutex
 	send := func(results ...*pluginv1.Result) {
@@ -217,6 +225,8 @@ func (p *testPlugin) act(step *pluginv1.Step) []*pluginv1.Result {
 	case "env":
 		env, _ := json.Marshal(os.Environ())
 		return []*pluginv1.Result{succeed(id, env)}
+	case "level":
+		return []*pluginv1.Result{succeed(id, []byte(p.config.GetLogLevel()))}
 	case "self":
 		return []*pluginv1.Result{succeed(id, lookAround(p.mode))}
 	case "config":

@@ -308,6 +308,9 @@ func TestLogLines(t *testing.T) {
 		return nil, nil
 	}))
 	h.call(&pluginv1.Step{Id: 1, Namespace: "ns", Step: "s", MessageId: 4, Attempt: 2})
+	_, err := h.client.SetLogLevel(h.ctx(), &pluginv1.SetLogLevelRequest{LogLevel: "error"})
+	require.NoError(t, err)
+	h.call(&pluginv1.Step{Id: 2, Namespace: "ns", Step: "s", MessageId: 4, Attempt: 2})
 	var got []map[string]any
 	for line := range strings.Lines(h.logs.String()) {
 		var fields map[string]any
@@ -327,6 +330,7 @@ func TestLogLines(t *testing.T) {
 		about("warn", "by hclog", map[string]any{"order": 7.0}),
 		about("error", "by slog", map[string]any{"a": 1.0, "g.b": 2.0, "g.h.c": "(redacted)"}),
 		about("debug", "also debug", nil),
+		about("error", "by slog", map[string]any{"a": 1.0, "g.b": 2.0, "g.h.c": "(redacted)"}),
 	}, got)
 }
 

@@ -70,9 +70,7 @@ func (s *service) Configure(ctx context.Context, req *pluginv1.ConfigureRequest)
 	if !s.configuring.CompareAndSwap(false, true) {
 		return nil, status.Error(codes.FailedPrecondition, "plugin is configured already")
 	}
-	if level := hclog.LevelFromString(req.GetLogLevel()); level != hclog.NoLevel {
-		s.logger.SetLevel(level)
-	}
+	s.setLevel(req.GetLogLevel())
 	p, err := s.setup(ctx, req.GetConfig())
 	if err != nil {
 		return &pluginv1.ConfigureResponse{Diagnostics: diagnose(err)}, nil
@@ -83,6 +81,19 @@ func (s *service) Configure(ctx context.Context, req *pluginv1.ConfigureRequest)
 		resp.Description = p.describe()
 	}
 	return resp, nil
+}
+
+// SetLogLevel changes the level of all loggers of the process.
+func (s *service) SetLogLevel(_ context.Context, req *pluginv1.SetLogLevelRequest) (*pluginv1.SetLogLevelResponse, error) {
+	s.setLevel(req.GetLogLevel())
+	return &pluginv1.SetLogLevelResponse{}, nil
+}
+
+// setLevel leaves the level as it is where this is none.
+func (s *service) setLevel(name string) {
+	if level := hclog.LevelFromString(name); level != hclog.NoLevel {
+		s.logger.SetLevel(level)
+	}
 }
 
 // setup runs the program's setup function with a context that outlives the

@@ -19,6 +19,10 @@ export function addServices(server, plugin, onShutdown) {
       if (diagnostics) answer(null, { diagnostics });
       else answer({ code: grpc.status.FAILED_PRECONDITION, details: 'plugin is configured already' });
     },
+    SetLogLevel: ({ request }, answer) => {
+      plugin.logger.setLevel(request.logLevel);
+      answer(null, {});
+    },
     Execute: (call) => {
       if (plugin.ready) new Stream(plugin, call);
       else call.emit('error', { code: grpc.status.FAILED_PRECONDITION, details: 'plugin is not configured' });

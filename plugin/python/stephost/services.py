@@ -2,7 +2,7 @@
 
 import grpc
 
-from . import messages
+from . import log, messages
 from .stream import Stream
 
 
@@ -23,6 +23,10 @@ def add_services(server, plugin, on_shutdown):
             call.abort(grpc.StatusCode.FAILED_PRECONDITION, "plugin is not configured")
         return Stream(plugin).serve(requests, call)
 
+    def set_log_level(request, _call):
+        log.set_level(request.log_level)
+        return messages.SetLogLevelResponse()
+
     def shutdown(_request, _call):
         on_shutdown()
         return b""
@@ -31,6 +35,7 @@ def add_services(server, plugin, on_shutdown):
         grpc.method_handlers_generic_handler(messages.SERVICE, {
             "Describe": _unary(describe, messages.DescribeRequest),
             "Configure": _unary(configure, messages.ConfigureRequest),
+            "SetLogLevel": _unary(set_log_level, messages.SetLogLevelRequest),
             "Execute": grpc.stream_stream_rpc_method_handler(
                 execute, messages.ExecuteRequest.FromString, _serialize),
         }),

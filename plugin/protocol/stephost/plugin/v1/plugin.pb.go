@@ -851,6 +851,87 @@ func (x *ConfigureResponse) GetDescription() *DescribeResponse {
 	return nil
 }
 
+type SetLogLevelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in ConfigureRequest.
+	LogLevel      string `protobuf:"bytes,1,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelRequest) Reset() {
+	*x = SetLogLevelRequest{}
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelRequest) ProtoMessage() {}
+
+func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
+func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SetLogLevelRequest) GetLogLevel() string {
+	if x != nil {
+		return x.LogLevel
+	}
+	return ""
+}
+
+type SetLogLevelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLogLevelResponse) Reset() {
+	*x = SetLogLevelResponse{}
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLogLevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLogLevelResponse) ProtoMessage() {}
+
+func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
+func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+}
+
 type Diagnostic struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Severity Severity               `protobuf:"varint,1,opt,name=severity,proto3,enum=stephost.plugin.v1.Severity" json:"severity,omitempty"`
@@ -865,7 +946,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +958,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +971,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Diagnostic) GetSeverity() Severity {
@@ -936,7 +1017,7 @@ type PathStep struct {
 
 func (x *PathStep) Reset() {
 	*x = PathStep{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1029,7 @@ func (x *PathStep) String() string {
 func (*PathStep) ProtoMessage() {}
 
 func (x *PathStep) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1042,7 @@ func (x *PathStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathStep.ProtoReflect.Descriptor instead.
 func (*PathStep) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PathStep) GetSelector() isPathStep_Selector {
@@ -1033,7 +1114,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1126,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1139,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExecuteRequest) GetSteps() []*Step {
@@ -1107,7 +1188,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1200,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1213,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Step) GetId() uint64 {
@@ -1238,7 +1319,7 @@ type Cancellation struct {
 
 func (x *Cancellation) Reset() {
 	*x = Cancellation{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1331,7 @@ func (x *Cancellation) String() string {
 func (*Cancellation) ProtoMessage() {}
 
 func (x *Cancellation) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1344,7 @@ func (x *Cancellation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancellation.ProtoReflect.Descriptor instead.
 func (*Cancellation) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Cancellation) GetId() uint64 {
@@ -1292,7 +1373,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1385,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1398,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecuteResponse) GetResults() []*Result {
@@ -1356,7 +1437,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1449,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1462,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Result) GetId() uint64 {
@@ -1488,7 +1569,7 @@ type Success struct {
 
 func (x *Success) Reset() {
 	*x = Success{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1581,7 @@ func (x *Success) String() string {
 func (*Success) ProtoMessage() {}
 
 func (x *Success) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1594,7 @@ func (x *Success) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Success.ProtoReflect.Descriptor instead.
 func (*Success) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Success) GetOutput() []byte {
@@ -1550,7 +1631,7 @@ type Emit struct {
 
 func (x *Emit) Reset() {
 	*x = Emit{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1643,7 @@ func (x *Emit) String() string {
 func (*Emit) ProtoMessage() {}
 
 func (x *Emit) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1656,7 @@ func (x *Emit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Emit.ProtoReflect.Descriptor instead.
 func (*Emit) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Emit) GetTarget() isEmit_Target {
@@ -1656,7 +1737,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1749,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1762,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failure) GetMessage() string {
@@ -1729,7 +1810,7 @@ type Snooze struct {
 
 func (x *Snooze) Reset() {
 	*x = Snooze{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1822,7 @@ func (x *Snooze) String() string {
 func (*Snooze) ProtoMessage() {}
 
 func (x *Snooze) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1835,7 @@ func (x *Snooze) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snooze.ProtoReflect.Descriptor instead.
 func (*Snooze) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Snooze) GetDelayMs() int64 {
@@ -1774,7 +1855,7 @@ type NotAccepted struct {
 
 func (x *NotAccepted) Reset() {
 	*x = NotAccepted{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1867,7 @@ func (x *NotAccepted) String() string {
 func (*NotAccepted) ProtoMessage() {}
 
 func (x *NotAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1880,7 @@ func (x *NotAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotAccepted.ProtoReflect.Descriptor instead.
 func (*NotAccepted) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NotAccepted) GetReason() string {
@@ -1822,7 +1903,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1915,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_stephost_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1928,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_stephost_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Heartbeat) GetId() uint64 {
@@ -1915,7 +1996,10 @@ const file_stephost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tlog_level\x18\x04 \x01(\tR\blogLevel\"\x9d\x01\n" +
 	"\x11ConfigureResponse\x12@\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1e.stephost.plugin.v1.DiagnosticR\vdiagnostics\x12F\n" +
-	"\vdescription\x18\x02 \x01(\v2$.stephost.plugin.v1.DescribeResponseR\vdescription\"\xaa\x01\n" +
+	"\vdescription\x18\x02 \x01(\v2$.stephost.plugin.v1.DescribeResponseR\vdescription\"1\n" +
+	"\x12SetLogLevelRequest\x12\x1b\n" +
+	"\tlog_level\x18\x01 \x01(\tR\blogLevel\"\x15\n" +
+	"\x13SetLogLevelResponse\"\xaa\x01\n" +
 	"\n" +
 	"Diagnostic\x128\n" +
 	"\bseverity\x18\x01 \x01(\x0e2\x1c.stephost.plugin.v1.SeverityR\bseverity\x12\x18\n" +
@@ -2014,11 +2098,12 @@ const file_stephost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x0eFailureVerdict\x12\x1f\n" +
 	"\x1bFAILURE_VERDICT_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19FAILURE_VERDICT_PERMANENT\x10\x01\x12\x1f\n" +
-	"\x1bFAILURE_VERDICT_RETRY_AFTER\x10\x022\x98\x02\n" +
+	"\x1bFAILURE_VERDICT_RETRY_AFTER\x10\x022\xf8\x02\n" +
 	"\rPluginService\x12U\n" +
 	"\bDescribe\x12#.stephost.plugin.v1.DescribeRequest\x1a$.stephost.plugin.v1.DescribeResponse\x12X\n" +
 	"\tConfigure\x12$.stephost.plugin.v1.ConfigureRequest\x1a%.stephost.plugin.v1.ConfigureResponse\x12V\n" +
-	"\aExecute\x12\".stephost.plugin.v1.ExecuteRequest\x1a#.stephost.plugin.v1.ExecuteResponse(\x010\x01BJZHgithub.com/stephost/stephost/plugin/protocol/stephost/plugin/v1;pluginv1b\x06proto3"
+	"\aExecute\x12\".stephost.plugin.v1.ExecuteRequest\x1a#.stephost.plugin.v1.ExecuteResponse(\x010\x01\x12^\n" +
+	"\vSetLogLevel\x12&.stephost.plugin.v1.SetLogLevelRequest\x1a'.stephost.plugin.v1.SetLogLevelResponseBJZHgithub.com/stephost/stephost/plugin/protocol/stephost/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_stephost_plugin_v1_plugin_proto_rawDescOnce sync.Once
@@ -2033,34 +2118,36 @@ func file_stephost_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_stephost_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_stephost_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_stephost_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_stephost_plugin_v1_plugin_proto_goTypes = []any{
-	(Capability)(0),           // 0: stephost.plugin.v1.Capability
-	(Nesting)(0),              // 1: stephost.plugin.v1.Nesting
-	(Severity)(0),             // 2: stephost.plugin.v1.Severity
-	(CancelReason)(0),         // 3: stephost.plugin.v1.CancelReason
-	(FailureVerdict)(0),       // 4: stephost.plugin.v1.FailureVerdict
-	(*DescribeRequest)(nil),   // 5: stephost.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 6: stephost.plugin.v1.DescribeResponse
-	(*StepDescription)(nil),   // 7: stephost.plugin.v1.StepDescription
-	(*ConfigBlock)(nil),       // 8: stephost.plugin.v1.ConfigBlock
-	(*ConfigAttribute)(nil),   // 9: stephost.plugin.v1.ConfigAttribute
-	(*ConfigNestedBlock)(nil), // 10: stephost.plugin.v1.ConfigNestedBlock
-	(*ConfigureRequest)(nil),  // 11: stephost.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 12: stephost.plugin.v1.ConfigureResponse
-	(*Diagnostic)(nil),        // 13: stephost.plugin.v1.Diagnostic
-	(*PathStep)(nil),          // 14: stephost.plugin.v1.PathStep
-	(*ExecuteRequest)(nil),    // 15: stephost.plugin.v1.ExecuteRequest
-	(*Step)(nil),              // 16: stephost.plugin.v1.Step
-	(*Cancellation)(nil),      // 17: stephost.plugin.v1.Cancellation
-	(*ExecuteResponse)(nil),   // 18: stephost.plugin.v1.ExecuteResponse
-	(*Result)(nil),            // 19: stephost.plugin.v1.Result
-	(*Success)(nil),           // 20: stephost.plugin.v1.Success
-	(*Emit)(nil),              // 21: stephost.plugin.v1.Emit
-	(*Failure)(nil),           // 22: stephost.plugin.v1.Failure
-	(*Snooze)(nil),            // 23: stephost.plugin.v1.Snooze
-	(*NotAccepted)(nil),       // 24: stephost.plugin.v1.NotAccepted
-	(*Heartbeat)(nil),         // 25: stephost.plugin.v1.Heartbeat
+	(Capability)(0),             // 0: stephost.plugin.v1.Capability
+	(Nesting)(0),                // 1: stephost.plugin.v1.Nesting
+	(Severity)(0),               // 2: stephost.plugin.v1.Severity
+	(CancelReason)(0),           // 3: stephost.plugin.v1.CancelReason
+	(FailureVerdict)(0),         // 4: stephost.plugin.v1.FailureVerdict
+	(*DescribeRequest)(nil),     // 5: stephost.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),    // 6: stephost.plugin.v1.DescribeResponse
+	(*StepDescription)(nil),     // 7: stephost.plugin.v1.StepDescription
+	(*ConfigBlock)(nil),         // 8: stephost.plugin.v1.ConfigBlock
+	(*ConfigAttribute)(nil),     // 9: stephost.plugin.v1.ConfigAttribute
+	(*ConfigNestedBlock)(nil),   // 10: stephost.plugin.v1.ConfigNestedBlock
+	(*ConfigureRequest)(nil),    // 11: stephost.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),   // 12: stephost.plugin.v1.ConfigureResponse
+	(*SetLogLevelRequest)(nil),  // 13: stephost.plugin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil), // 14: stephost.plugin.v1.SetLogLevelResponse
+	(*Diagnostic)(nil),          // 15: stephost.plugin.v1.Diagnostic
+	(*PathStep)(nil),            // 16: stephost.plugin.v1.PathStep
+	(*ExecuteRequest)(nil),      // 17: stephost.plugin.v1.ExecuteRequest
+	(*Step)(nil),                // 18: stephost.plugin.v1.Step
+	(*Cancellation)(nil),        // 19: stephost.plugin.v1.Cancellation
+	(*ExecuteResponse)(nil),     // 20: stephost.plugin.v1.ExecuteResponse
+	(*Result)(nil),              // 21: stephost.plugin.v1.Result
+	(*Success)(nil),             // 22: stephost.plugin.v1.Success
+	(*Emit)(nil),                // 23: stephost.plugin.v1.Emit
+	(*Failure)(nil),             // 24: stephost.plugin.v1.Failure
+	(*Snooze)(nil),              // 25: stephost.plugin.v1.Snooze
+	(*NotAccepted)(nil),         // 26: stephost.plugin.v1.NotAccepted
+	(*Heartbeat)(nil),           // 27: stephost.plugin.v1.Heartbeat
 }
 var file_stephost_plugin_v1_plugin_proto_depIdxs = []int32{
 	7,  // 0: stephost.plugin.v1.DescribeResponse.steps:type_name -> stephost.plugin.v1.StepDescription
@@ -2070,29 +2157,31 @@ var file_stephost_plugin_v1_plugin_proto_depIdxs = []int32{
 	10, // 4: stephost.plugin.v1.ConfigBlock.blocks:type_name -> stephost.plugin.v1.ConfigNestedBlock
 	1,  // 5: stephost.plugin.v1.ConfigNestedBlock.nesting:type_name -> stephost.plugin.v1.Nesting
 	8,  // 6: stephost.plugin.v1.ConfigNestedBlock.block:type_name -> stephost.plugin.v1.ConfigBlock
-	13, // 7: stephost.plugin.v1.ConfigureResponse.diagnostics:type_name -> stephost.plugin.v1.Diagnostic
+	15, // 7: stephost.plugin.v1.ConfigureResponse.diagnostics:type_name -> stephost.plugin.v1.Diagnostic
 	6,  // 8: stephost.plugin.v1.ConfigureResponse.description:type_name -> stephost.plugin.v1.DescribeResponse
 	2,  // 9: stephost.plugin.v1.Diagnostic.severity:type_name -> stephost.plugin.v1.Severity
-	14, // 10: stephost.plugin.v1.Diagnostic.path:type_name -> stephost.plugin.v1.PathStep
-	16, // 11: stephost.plugin.v1.ExecuteRequest.steps:type_name -> stephost.plugin.v1.Step
-	17, // 12: stephost.plugin.v1.ExecuteRequest.cancellations:type_name -> stephost.plugin.v1.Cancellation
+	16, // 10: stephost.plugin.v1.Diagnostic.path:type_name -> stephost.plugin.v1.PathStep
+	18, // 11: stephost.plugin.v1.ExecuteRequest.steps:type_name -> stephost.plugin.v1.Step
+	19, // 12: stephost.plugin.v1.ExecuteRequest.cancellations:type_name -> stephost.plugin.v1.Cancellation
 	3,  // 13: stephost.plugin.v1.Cancellation.reason:type_name -> stephost.plugin.v1.CancelReason
-	19, // 14: stephost.plugin.v1.ExecuteResponse.results:type_name -> stephost.plugin.v1.Result
-	25, // 15: stephost.plugin.v1.ExecuteResponse.heartbeats:type_name -> stephost.plugin.v1.Heartbeat
-	20, // 16: stephost.plugin.v1.Result.success:type_name -> stephost.plugin.v1.Success
-	22, // 17: stephost.plugin.v1.Result.failure:type_name -> stephost.plugin.v1.Failure
-	23, // 18: stephost.plugin.v1.Result.snooze:type_name -> stephost.plugin.v1.Snooze
-	24, // 19: stephost.plugin.v1.Result.not_accepted:type_name -> stephost.plugin.v1.NotAccepted
-	21, // 20: stephost.plugin.v1.Success.emits:type_name -> stephost.plugin.v1.Emit
+	21, // 14: stephost.plugin.v1.ExecuteResponse.results:type_name -> stephost.plugin.v1.Result
+	27, // 15: stephost.plugin.v1.ExecuteResponse.heartbeats:type_name -> stephost.plugin.v1.Heartbeat
+	22, // 16: stephost.plugin.v1.Result.success:type_name -> stephost.plugin.v1.Success
+	24, // 17: stephost.plugin.v1.Result.failure:type_name -> stephost.plugin.v1.Failure
+	25, // 18: stephost.plugin.v1.Result.snooze:type_name -> stephost.plugin.v1.Snooze
+	26, // 19: stephost.plugin.v1.Result.not_accepted:type_name -> stephost.plugin.v1.NotAccepted
+	23, // 20: stephost.plugin.v1.Success.emits:type_name -> stephost.plugin.v1.Emit
 	4,  // 21: stephost.plugin.v1.Failure.verdict:type_name -> stephost.plugin.v1.FailureVerdict
 	5,  // 22: stephost.plugin.v1.PluginService.Describe:input_type -> stephost.plugin.v1.DescribeRequest
 	11, // 23: stephost.plugin.v1.PluginService.Configure:input_type -> stephost.plugin.v1.ConfigureRequest
-	15, // 24: stephost.plugin.v1.PluginService.Execute:input_type -> stephost.plugin.v1.ExecuteRequest
-	6,  // 25: stephost.plugin.v1.PluginService.Describe:output_type -> stephost.plugin.v1.DescribeResponse
-	12, // 26: stephost.plugin.v1.PluginService.Configure:output_type -> stephost.plugin.v1.ConfigureResponse
-	18, // 27: stephost.plugin.v1.PluginService.Execute:output_type -> stephost.plugin.v1.ExecuteResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
+	17, // 24: stephost.plugin.v1.PluginService.Execute:input_type -> stephost.plugin.v1.ExecuteRequest
+	13, // 25: stephost.plugin.v1.PluginService.SetLogLevel:input_type -> stephost.plugin.v1.SetLogLevelRequest
+	6,  // 26: stephost.plugin.v1.PluginService.Describe:output_type -> stephost.plugin.v1.DescribeResponse
+	12, // 27: stephost.plugin.v1.PluginService.Configure:output_type -> stephost.plugin.v1.ConfigureResponse
+	20, // 28: stephost.plugin.v1.PluginService.Execute:output_type -> stephost.plugin.v1.ExecuteResponse
+	14, // 29: stephost.plugin.v1.PluginService.SetLogLevel:output_type -> stephost.plugin.v1.SetLogLevelResponse
+	26, // [26:30] is the sub-list for method output_type
+	22, // [22:26] is the sub-list for method input_type
 	22, // [22:22] is the sub-list for extension type_name
 	22, // [22:22] is the sub-list for extension extendee
 	0,  // [0:22] is the sub-list for field type_name
@@ -2103,18 +2192,18 @@ func file_stephost_plugin_v1_plugin_proto_init() {
 	if File_stephost_plugin_v1_plugin_proto != nil {
 		return
 	}
-	file_stephost_plugin_v1_plugin_proto_msgTypes[9].OneofWrappers = []any{
+	file_stephost_plugin_v1_plugin_proto_msgTypes[11].OneofWrappers = []any{
 		(*PathStep_Attribute)(nil),
 		(*PathStep_Key)(nil),
 		(*PathStep_Index)(nil),
 	}
-	file_stephost_plugin_v1_plugin_proto_msgTypes[14].OneofWrappers = []any{
+	file_stephost_plugin_v1_plugin_proto_msgTypes[16].OneofWrappers = []any{
 		(*Result_Success)(nil),
 		(*Result_Failure)(nil),
 		(*Result_Snooze)(nil),
 		(*Result_NotAccepted)(nil),
 	}
-	file_stephost_plugin_v1_plugin_proto_msgTypes[16].OneofWrappers = []any{
+	file_stephost_plugin_v1_plugin_proto_msgTypes[18].OneofWrappers = []any{
 		(*Emit_Queue)(nil),
 		(*Emit_Namespace)(nil),
 	}
@@ -2124,7 +2213,7 @@ func file_stephost_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stephost_plugin_v1_plugin_proto_rawDesc), len(file_stephost_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,9 +26,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PluginService_Describe_FullMethodName  = "/stephost.plugin.v1.PluginService/Describe"
-	PluginService_Configure_FullMethodName = "/stephost.plugin.v1.PluginService/Configure"
-	PluginService_Execute_FullMethodName   = "/stephost.plugin.v1.PluginService/Execute"
+	PluginService_Describe_FullMethodName    = "/stephost.plugin.v1.PluginService/Describe"
+	PluginService_Configure_FullMethodName   = "/stephost.plugin.v1.PluginService/Configure"
+	PluginService_Execute_FullMethodName     = "/stephost.plugin.v1.PluginService/Execute"
+	PluginService_SetLogLevel_FullMethodName = "/stephost.plugin.v1.PluginService/SetLogLevel"
 )
 
 // PluginServiceClient is the client API for PluginService service.
@@ -49,6 +50,10 @@ type PluginServiceClient interface {
 	// The host's half-close means drain: steps that have not started come back
 	// as NotAccepted, running ones finish, then the plugin ends the stream.
 	Execute(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse], error)
+	// SetLogLevel says that the host now wants log lines from another level. It
+	// may be called at any time after Configure. Optional: a plugin that does
+	// not implement it keeps its level until it is started again.
+	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 }
 
 type pluginServiceClient struct {
@@ -92,6 +97,16 @@ func (c *pluginServiceClient) Execute(ctx context.Context, opts ...grpc.CallOpti
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PluginService_ExecuteClient = grpc.BidiStreamingClient[ExecuteRequest, ExecuteResponse]
 
+func (c *pluginServiceClient) SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLogLevelResponse)
+	err := c.cc.Invoke(ctx, PluginService_SetLogLevel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServiceServer is the server API for PluginService service.
 // All implementations must embed UnimplementedPluginServiceServer
 // for forward compatibility.
@@ -110,6 +125,10 @@ type PluginServiceServer interface {
 	// The host's half-close means drain: steps that have not started come back
 	// as NotAccepted, running ones finish, then the plugin ends the stream.
 	Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error
+	// SetLogLevel says that the host now wants log lines from another level. It
+	// may be called at any time after Configure. Optional: a plugin that does
+	// not implement it keeps its level until it is started again.
+	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	mustEmbedUnimplementedPluginServiceServer()
 }
 
@@ -128,6 +147,9 @@ func (UnimplementedPluginServiceServer) Configure(context.Context, *ConfigureReq
 }
 func (UnimplementedPluginServiceServer) Execute(grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]) error {
 	return status.Error(codes.Unimplemented, "method Execute not implemented")
+}
+func (UnimplementedPluginServiceServer) SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLogLevel not implemented")
 }
 func (UnimplementedPluginServiceServer) mustEmbedUnimplementedPluginServiceServer() {}
 func (UnimplementedPluginServiceServer) testEmbeddedByValue()                       {}
@@ -193,6 +215,24 @@ func _PluginService_Execute_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PluginService_ExecuteServer = grpc.BidiStreamingServer[ExecuteRequest, ExecuteResponse]
 
+func _PluginService_SetLogLevel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLogLevelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServiceServer).SetLogLevel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PluginService_SetLogLevel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServiceServer).SetLogLevel(ctx, req.(*SetLogLevelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PluginService_ServiceDesc is the grpc.ServiceDesc for PluginService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -207,6 +247,10 @@ var PluginService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _PluginService_Configure_Handler,
+		},
+		{
+			MethodName: "SetLogLevel",
+			Handler:    _PluginService_SetLogLevel_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
