@@ -162,6 +162,7 @@ func TestTypeErrorsPointIntoTheFile(t *testing.T) {
 		"endpoint \"a\" {\n}\nendpoint \"a\" {\n  url = 1\n}":    {"1:1", "3:10"},
 		"stage {\n  attempts = 1\n  attempt = 2\n}":              {"3:3"},
 		"zone \"n\" {\n  rgion = \"x\"\n}\nsize = []":            {"2:3", "4:1"},
+		"retry {\n  attempts = env(\"UNSET_VARIABLE\")\n}":       {"2:14"},
 		"region = nothing":                                       {"1:10"},
 		"region = env(1, 2, 3)":                                  {"1:20"},
 	} {
@@ -187,6 +188,28 @@ func TestSecretsAreInNoDiagnostic(t *testing.T) {
 		require.NotContains(t, printed, "setup was called", hcl)
 		require.NotContains(t, printed, "hunter2", hcl)
 	}
+}
+
+// The environment has text only; it becomes what is wanted.
+func TestValuesFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+
+	var got shop
+	sdktest.StartWith(t, func(_ context.Context, c shop) (*sdk.Plugin, error) {
+		got = c
+		return sdk.New(sdk.HandleRaw("s", noop)), nil
+	}, sdktest.Config(`
+region = env("UNSET")
+key    = env("KEY")
+sizes  = [env("N"), env("UNSET", "8")]
+retry {
+  attempts = env("N")
+  wait     = env("WAIT")
+}`), sdktest.Env(map[string]string{"KEY": "s3cr3t", "N": "7", "WAIT": "2m"}))
+	require.Equal(t, "eu", got.Region)
+	require.Equal(t, "s3cr3t", got.Key.Reveal())
+	require.Equal(t, []int{7, 8}, got.Sizes)
+	require.Equal(t, &retry{Attempts: 7, Wait: 2 * time.Minute}, got.Retry)
 }
 
 func TestEmbeddedStructs(t *testing.T) {

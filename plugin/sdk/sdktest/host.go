@@ -22,7 +22,6 @@ import (
 // it. Fatalf must end the goroutine that calls it.
 type TB interface {
 	Helper()
-	Name() string
 	Cleanup(func())
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
@@ -38,9 +37,9 @@ const (
 	killTimeout = 5 * time.Second
 )
 
-// Host stands in for the host: it has started one plugin and gives it steps.
-// Its methods may be called concurrently, but those that can fail the test only
-// by the test's own goroutine, since they call Fatalf.
+// Host stands in for the host: it has started one plugin and gives it steps, any
+// number at once. Its methods are for the goroutine that runs the test, since
+// they end the test where something is wrong with it.
 type Host struct {
 	t           TB
 	server      *sdk.Server

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,7 +19,12 @@ import (
 	"github.com/stephost/stephost/plugin/sdk/sdktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asPlugin) != "" {
+		sdk.MainWith(setup)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // failing is a test of which one expects that it fails.
 type failing struct {

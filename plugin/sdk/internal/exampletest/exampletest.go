@@ -31,9 +31,6 @@ func (t *T) end() {
 // Helper does nothing.
 func (t *T) Helper() {}
 
-// Name names no test in particular.
-func (t *T) Name() string { return "Example" }
-
 // Cleanup registers what runs at the end, in reverse order.
 func (t *T) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
 
