@@ -17,7 +17,8 @@
 // A handler that ignores its cancellation costs its process ([Plugin.Abandon]):
 // the process is withdrawn, another one takes its place at once, and it is
 // killed when its other steps have come back or have had their time. To the
-// breaker that is a crash, to the other steps it is nobody's fault.
+// breaker that is a crash, once for each message; to the other steps it is
+// nobody's fault.
 //
 // Messages that were in flight in a crash run apart from all others
 // ([Plugin.Apart]): in a process beside the instances that takes one group of

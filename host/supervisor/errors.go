@@ -28,15 +28,22 @@ type StartError struct {
 
 func (e *StartError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "start plugin %q: %v", e.Plugin, e.Err)
-	if e.Exit != nil {
-		fmt.Fprintf(&b, " (%v)", *e.Exit)
-	}
+	fmt.Fprintf(&b, "start plugin %q: %s", e.Plugin, e.what())
 	if len(e.Stderr) > 0 {
 		fmt.Fprintf(&b, "; its last lines on stderr:\n\t%s", strings.Join(e.Stderr, "\n\t"))
 	}
 	return b.String()
 }
+
+// what is the error without its place.
+func (e *StartError) what() string {
+	if e.Exit != nil {
+		return fmt.Sprintf("%v (%v)", e.Err, *e.Exit)
+	}
+	return e.Err.Error()
+}
+
+func (e *StartError) short() string { return "its start failed: " + e.what() }
 
 func (e *StartError) Unwrap() error { return e.Err }
 
@@ -63,9 +70,14 @@ func (e *CrashError) Alone() bool { return e.InFlight == 1 }
 
 // Error is one line, since it is kept with messages. Report has it all.
 func (e *CrashError) Error() string {
-	text := fmt.Sprintf("plugin %q (instance %d, pid %d) crashed: %v", e.Plugin, e.Instance, e.PID, e.Exit)
+	return fmt.Sprintf("plugin %q (instance %d, pid %d) %s", e.Plugin, e.Instance, e.PID, e.what())
+}
+
+// what is the error without its place.
+func (e *CrashError) what() string {
+	text := fmt.Sprintf("crashed: %v", e.Exit)
 	if e.Err != nil {
-		text = fmt.Sprintf("plugin %q (instance %d, pid %d) failed: %v", e.Plugin, e.Instance, e.PID, e.Err)
+		text = fmt.Sprintf("failed: %v", e.Err)
 	}
 	for _, line := range e.Stderr {
 		if pluginlog.IsPanic(line) {
@@ -74,6 +86,8 @@ func (e *CrashError) Error() string {
 	}
 	return text
 }
+
+func (e *CrashError) short() string { return "it " + e.what() }
 
 // Report is the error with the last lines from stderr.
 func (e *CrashError) Report() string {
@@ -122,6 +136,18 @@ type ProgramError struct {
 func (e *ProgramError) Error() string { return fmt.Sprintf("execute %s: %v", e.Command, e.Err) }
 
 func (e *ProgramError) Unwrap() error { return e.Err }
+
+// inShort is an error as a status has it, which names plugin and instance
+// already: one line.
+func inShort(err error) string {
+	text := err.Error()
+	var shorter interface{ short() string }
+	if errors.As(err, &shorter) {
+		text = shorter.short()
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
 
 func cut(s string, limit int) string {
 	if len(s) <= limit {

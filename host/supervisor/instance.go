@@ -112,7 +112,7 @@ func (i *instance) begin() {
 	i.next = time.Time{}
 	reason := firstStart
 	if i.lastErr != nil {
-		reason = "starts again after: " + firstLine(i.lastErr)
+		reason = "starts again after " + inShort(i.lastErr)
 	}
 	if p := i.plugin; p.breaker.open() {
 		p.prober = i
@@ -128,7 +128,7 @@ func (i *instance) ready(proc *process, took time.Duration) {
 	defer p.mu.Unlock()
 	reason := fmt.Sprintf("started in %v", took.Round(time.Millisecond))
 	if i.lastErr != nil {
-		reason += " after: " + firstLine(i.lastErr)
+		reason += " after " + inShort(i.lastErr)
 	}
 	if p.prober == i {
 		reason = fmt.Sprintf("the probe succeeded: started in %v", took.Round(time.Millisecond))
@@ -183,7 +183,7 @@ func (i *instance) learned(crash *CrashError) {
 	i.plugin.mu.Lock()
 	defer i.plugin.mu.Unlock()
 	i.lastErr = crash
-	i.become(StateBackingOff, firstLine(crash))
+	i.become(StateBackingOff, inShort(crash))
 }
 
 // failedStart plans what follows a start that did not lead to a ready process.
@@ -215,7 +215,7 @@ func (i *instance) backOff(err error) plan {
 	if tripped {
 		i.next = p.breaker.openUntil
 	}
-	i.become(StateBackingOff, firstLine(err))
+	i.become(StateBackingOff, inShort(err))
 	i.debut.end(err)
 	return plan{tripped: tripped, in: i.next.Sub(now)}
 }
@@ -237,7 +237,7 @@ func (i *instance) stopped() {
 	defer p.mu.Unlock()
 	reason := "it has been stopped"
 	if i.lastErr != nil {
-		reason += " after: " + firstLine(i.lastErr)
+		reason += " after " + inShort(i.lastErr)
 	}
 	i.proc = nil
 	i.next = time.Time{}

@@ -243,7 +243,7 @@ func (b *probation) outcome(proc *process, group *group) groupOutcome {
 // crashed buries a process that has failed.
 func (b *probation) crashed(proc *process) {
 	crash := proc.examine()
-	b.become(StateBackingOff, firstLine(crash), func() { b.lastErr = crash })
+	b.become(StateBackingOff, inShort(crash), func() { b.lastErr = crash })
 	crash = proc.buryCrashed(crash)
 	b.plugin.log.Warn("plugin crashed in probation", "in_flight", crash.InFlight, "error", crash.Report())
 	b.failed(crash)
@@ -253,7 +253,7 @@ func (b *probation) crashed(proc *process) {
 func (b *probation) letGo(proc *process) {
 	p := b.plugin
 	p.log.Error("a handler hangs in probation: its process is replaced", "pid", proc.hang.PID, "error", proc.hang.Err)
-	b.become(StateBackingOff, firstLine(proc.hang), func() {
+	b.become(StateBackingOff, inShort(proc.hang), func() {
 		b.proc, b.lastErr = nil, proc.hang
 		p.hangs++
 		p.retired[proc] = struct{}{}
@@ -263,7 +263,7 @@ func (b *probation) letGo(proc *process) {
 
 // failed notes why there is no process and puts the next one off.
 func (b *probation) failed(err error) {
-	b.become(StateBackingOff, firstLine(err), func() {
+	b.become(StateBackingOff, inShort(err), func() {
 		b.proc, b.lastErr = nil, err
 		b.next = b.plugin.deps.Clock.Now().Add(probationPause)
 	})

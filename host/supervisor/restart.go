@@ -22,11 +22,18 @@ func (r Restart) backoff(n int) time.Duration {
 	return d - time.Duration(rand.Float64()*float64(d)/4)
 }
 
+// strike is a crash within the breaker's window.
+type strike struct {
+	at time.Time
+	// message is the one whose handler hung, or "".
+	message string
+}
+
 // breaker counts crashes in a sliding window. It is not safe for concurrent
 // use.
 type breaker struct {
 	policy  Restart
-	crashes []time.Time
+	crashes []strike
 	// openUntil is when a probe may start; zero: closed. why says what has
 	// opened it.
 	openUntil time.Time
@@ -40,7 +47,22 @@ type breaker struct {
 // where it is.
 func (b *breaker) crash(now time.Time, probe bool) bool {
 	b.forget(now)
-	b.crashes = append(b.crashes, now)
+	b.crashes = append(b.crashes, strike{at: now})
+	return b.judge(now, probe)
+}
+
+// hang counts a handler that hung as a crash, once for each message within the
+// window: one bad message, tried again and again, must not pause the others.
+func (b *breaker) hang(now time.Time, message string) bool {
+	b.forget(now)
+	if message != "" && slices.ContainsFunc(b.crashes, func(s strike) bool { return s.message == message }) {
+		return false
+	}
+	b.crashes = append(b.crashes, strike{now, message})
+	return b.judge(now, false)
+}
+
+func (b *breaker) judge(now time.Time, probe bool) bool {
 	switch {
 	case probe:
 		b.why = "the probe failed"
@@ -62,7 +84,7 @@ func (b *breaker) crash(now time.Time, probe bool) bool {
 
 // forget lets crashes go that have left the window.
 func (b *breaker) forget(now time.Time) {
-	b.crashes = slices.DeleteFunc(b.crashes, func(t time.Time) bool { return now.Sub(t) >= b.policy.Window })
+	b.crashes = slices.DeleteFunc(b.crashes, func(s strike) bool { return now.Sub(s.at) >= b.policy.Window })
 }
 
 // open reports whether the plugin is tripped.

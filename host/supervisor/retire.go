@@ -1,8 +1,11 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/stephost/stephost/host/processor"
 )
 
 // HangError is a process that the host ended because a handler in it ignored
@@ -19,7 +22,18 @@ func (e *HangError) Error() string {
 	return fmt.Sprintf("plugin %q (instance %d, pid %d) was replaced: %v", e.Plugin, e.Instance, e.PID, e.Err)
 }
 
+func (e *HangError) short() string { return e.Err.Error() }
+
 func (e *HangError) Unwrap() error { return e.Err }
+
+// message identifies the message with which the handler hung; empty: unknown.
+func (e *HangError) message() string {
+	var hung *processor.HungHandlerError
+	if !errors.As(e.Err, &hung) {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d", hung.Namespace, hung.MessageID)
+}
 
 // Bystander reports that the steps that were lost with the process have not
 // ended it.
@@ -58,8 +72,8 @@ func (p *process) retire(cause error) {
 
 // replace leaves a retired process to itself, so that its instance can start
 // another one. That is a crash to the breaker, lest handlers that hang one after
-// the other have processes started without end; a single one costs no delay,
-// unless there must not be two processes: then the old one ends first.
+// the other have processes started without end; but it costs no delay, unless
+// there must not be two processes: then the old one ends first.
 func (i *instance) replace(proc *process) {
 	p := i.plugin
 	tripped := i.letGo(proc)
@@ -84,9 +98,9 @@ func (i *instance) letGo(proc *process) bool {
 	i.proc = nil
 	i.lastErr = proc.hang
 	i.next = time.Time{}
-	p.breaker.crash(p.deps.Clock.Now(), false)
+	p.breaker.hang(p.deps.Clock.Now(), proc.hang.message())
 	if p.breaker.open() || p.spec.Swap == SwapStopFirst {
-		i.become(StateBackingOff, firstLine(proc.hang))
+		i.become(StateBackingOff, inShort(proc.hang))
 	} else {
 		// Its next state is starting.
 		p.publish()

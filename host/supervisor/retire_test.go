@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/supervisor"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
@@ -146,7 +147,7 @@ func TestStepsOfAnUnknownProcessAreNotAbandoned(t *testing.T) {
 	require.Zero(t, b.Status().Hangs)
 }
 
-func TestHangsOneAfterTheOtherTrip(t *testing.T) {
+func TestMessagesThatHangOneAfterTheOtherTrip(t *testing.T) {
 	t.Parallel()
 	s := spec(t, "")
 	s.Restart = supervisor.Restart{MaxCrashes: 3, Window: time.Minute}
@@ -159,14 +160,31 @@ func TestHangsOneAfterTheOtherTrip(t *testing.T) {
 		status := b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateReady })
 		require.EqualValues(t, n, status.Restarts)
 		ids, sk := b.holding(t, 1)
-		b.Abandon(ids, errHung)
+		b.Abandon(ids, &processor.HungHandlerError{Namespace: "ns", Step: "hold", MessageID: int64(n)})
 		require.Error(t, sk.next(t).lost)
 	}
 	require.Equal(t, time.Minute, clock.wait(t))
 	status := b.Status()
 	require.Equal(t, supervisor.StateTripped, status.State)
 	require.Contains(t, status.Reason, "3 crashes within 1m0s")
-	require.Contains(t, status.Reason, errHung.Error())
+	require.Contains(t, status.Reason, `handler "hold" has ignored its cancellation`)
+}
+
+// TestOneMessageThatHangsAgainAndAgain must not pause the others.
+func TestOneMessageThatHangsAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "")
+	s.Restart = supervisor.Restart{MaxCrashes: 2, Window: time.Hour}
+	b := startReady(t, s)
+	for n := range 4 {
+		status := b.awaitStatus(t, func(s supervisor.Status) bool { return s.State == supervisor.StateReady && s.Restarts == uint64(n) })
+		require.EqualValues(t, n, status.Hangs)
+		ids, sk := b.holding(t, 1)
+		b.Abandon(ids, &processor.HungHandlerError{Namespace: "ns", Step: "hold", MessageID: 7})
+		require.Error(t, sk.next(t).lost)
+	}
+	b.awaitReady(t)
+	require.Equal(t, 1, b.Status().Breaker.Crashes)
 }
 
 func TestProcessThatCrashesWhileItIsReplaced(t *testing.T) {

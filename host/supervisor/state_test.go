@@ -55,7 +55,7 @@ func TestEachTransitionIsLoggedOnceWithItsReason(t *testing.T) {
 	want := []change{
 		{"stopped", "starting", "first start"},
 		{"starting", "backing-off", "exit status 3"},
-		{"backing-off", "starting", "starts again after: "},
+		{"backing-off", "starting", "starts again after its start failed: "},
 		{"starting", "tripped", "2 crashes within 1m0s, the last: "},
 		{"tripped", "starting", "instance 0 probes whether it works again after: 2 crashes within 1m0s"},
 		{"starting", "tripped", "the probe failed, the last: "},
@@ -82,7 +82,7 @@ func TestReadyPluginSaysHow(t *testing.T) {
 	status := b.awaitStatus(t, func(s supervisor.Status) bool {
 		return s.State == supervisor.StateReady && s.Restarts == 1
 	})
-	require.Regexp(t, `^started in \S+ after: plugin "orders" .*crashed: exit status 3$`, status.Reason)
+	require.Regexp(t, `^started in \S+ after it crashed: exit status 3$`, status.Reason)
 	require.EqualValues(t, 1, status.Crashes)
 	require.Equal(t, 1, status.Breaker.Crashes)
 	require.Zero(t, status.FailedStarts)
@@ -102,7 +102,7 @@ func TestPoolSaysWhichInstanceIsDown(t *testing.T) {
 	require.Error(t, b.run(t, "sigkill", "").lost)
 	status = b.awaitStatus(t, func(s supervisor.Status) bool { return s.Ready() == 2 })
 	require.Equal(t, supervisor.StateReady, status.State)
-	require.Regexp(t, `^2/3 instances ready: instance \d is backing-off: plugin "orders" .* killed by SIGKILL`, status.Reason)
+	require.Regexp(t, `^2/3 instances ready: instance \d is backing-off: it crashed: killed by SIGKILL`, status.Reason)
 	require.Equal(t, 14, b.State().MaxConcurrency)
 	require.False(t, status.NextAttempt.IsZero())
 	b.echoes(t)
