@@ -63,7 +63,7 @@ event_system {
 }
 
 plugin "orders" {
-  command   = "bin/plugins/orders"       # required; relative to this file
+  command   = "bin/plugins/orders"       # required; relative to this file; for `stephost dev` also a Go package
   args      = []
   sha256    = null                       # pin the binary
   env       = { ORDERS_REGION = "eu" }   # beside PATH, HOME and TMPDIR nothing else is passed on

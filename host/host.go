@@ -42,6 +42,9 @@ type Options struct {
 	// Load reads the configuration again, for Reload; nil: there is nothing to
 	// read.
 	Load Load
+	// Hold says why a plugin is not to be started now, or "". It is asked
+	// whenever one is about to be, with the plugin's name. May be nil.
+	Hold func(plugin string) string
 }
 
 // Load reads a configuration. It is good unless the diagnostics have errors.
@@ -64,6 +67,7 @@ type Host struct {
 	fleet       *fleet.Fleet
 	pluginLevel *supervisor.LogLevel
 	programs    *programs
+	hold        func(plugin string) string
 	// started is closed once everything runs.
 	started chan struct{}
 
@@ -86,6 +90,7 @@ func New(ctx context.Context, opts Options) (*Host, error) {
 		metrics:   prometheus.NewRegistry(),
 		registry:  &registry.Registry{},
 		shim:      opts.ShimCommand,
+		hold:      opts.Hold,
 		started:   make(chan struct{}),
 		reloads:   newReloads(opts.Load),
 	}
@@ -288,6 +293,10 @@ func (h *Host) AdminAddr() string {
 	}
 	return h.admin.Addr()
 }
+
+// Serving is closed once everything has been started; plugins may take longer
+// to be ready.
+func (h *Host) Serving() <-chan struct{} { return h.started }
 
 // WaitReady waits until every source of work and every plugin is ready.
 func (h *Host) WaitReady(ctx context.Context) error {

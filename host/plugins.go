@@ -54,9 +54,17 @@ func (h *Host) bindTo(namespaces []config.Namespace) fleet.Bind {
 func (h *Host) startPlugins() error {
 	specs := make([]fleet.Spec, 0, len(h.cfg().Plugins))
 	for _, p := range h.cfg().Plugins {
-		specs = append(specs, fleetSpec(h.cfg(), p, h.log))
+		specs = append(specs, h.held(fleetSpec(h.cfg(), p, h.log)))
 	}
 	return h.fleet.Start(specs)
+}
+
+// held keeps a plugin from being started that is not to be.
+func (h *Host) held(spec fleet.Spec) fleet.Spec {
+	if h.hold != nil {
+		spec.Hold = h.hold(spec.Name)
+	}
+	return spec
 }
 
 // longestDrain is how long an old version may work on steps that have no

@@ -39,7 +39,7 @@ func (c controller) swapPlugin(ctx context.Context, name string) (fleet.Swapped,
 func (h *Host) pluginSpecOf(name string) (fleet.Spec, bool) {
 	for _, p := range h.cfg().Plugins {
 		if p.Name == name {
-			return fleetSpec(h.cfg(), p, h.log), true
+			return h.held(fleetSpec(h.cfg(), p, h.log)), true
 		}
 	}
 	return fleet.Spec{}, false

@@ -85,6 +85,8 @@ func (r *reading) checkBinary(p *Plugin) {
 		r.fail(p.CommandRange, "Plugin binary not found", fmt.Sprintf("There is no file %s. If it is one of the examples, build it: make build.", r.quote(&p.Command)))
 	case err != nil:
 		r.fail(p.CommandRange, "Plugin binary not found", fmt.Sprintf("Looking for %s failed: %v.", r.quote(&p.Command), rootCause(err)))
+	case info.IsDir() && hasGoFiles(p.Command):
+		r.checkPackage(p)
 	case info.IsDir():
 		r.fail(p.CommandRange, "Plugin binary is a directory", fmt.Sprintf("%s is a directory. Name the program in it.", r.quote(&p.Command)))
 	case info.Mode()&0o111 == 0:

@@ -123,6 +123,10 @@ type Plugin struct {
 	Restart   Restart
 	Limits    Limits
 
+	// Package tells that Command is the directory of a Go package; see
+	// WithPackages.
+	Package bool
+
 	// Body is the undecoded config block, or nil: its schema is known only once
 	// the plugin has described itself. EvalContext is what its expressions see.
 	Body        hcl.Body

@@ -98,7 +98,7 @@ func keyCases() []keyCase {
 // notKeys are fields that no key sets.
 var notKeys = map[string]bool{
 	"Queue.Kind": true, "Plugins.Name": true, "Namespaces.Name": true, "Files": true, "written": true,
-	"Plugins.Body": true, "Plugins.EvalContext": true, "Plugins.DeclRange": true,
+	"Plugins.Body": true, "Plugins.Package": true, "Plugins.EvalContext": true, "Plugins.DeclRange": true,
 	"Plugins.ConfigRange": true, "Plugins.CommandRange": true, "Namespaces.DeclRange": true,
 }
 

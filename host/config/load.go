@@ -23,6 +23,7 @@ type options struct {
 	lookupEnv  func(string) (string, bool)
 	hostID     func() (string, error)
 	fileChecks bool
+	packages   bool
 }
 
 // WithEnv replaces os.LookupEnv behind the function env.
@@ -40,6 +41,12 @@ func WithHostID(source func() (string, error)) Option {
 // The default is true.
 func WithFileChecks(on bool) Option {
 	return func(o *options) { o.fileChecks = on }
+}
+
+// WithPackages lets a plugin's command be the directory of a Go package that
+// the caller builds; see Plugin.Package.
+func WithPackages() Option {
+	return func(o *options) { o.packages = true }
 }
 
 // Load reads the file at path. The configuration is complete only when the

@@ -236,6 +236,9 @@ func (i *instance) stopped() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reason := "it has been stopped"
+	if p.spec.Hold != "" {
+		reason = p.spec.Hold
+	}
 	if i.lastErr != nil {
 		reason += " after " + inShort(i.lastErr)
 	}

@@ -46,3 +46,18 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 	}
 	require.Contains(t, env, "REGION=eu")
 }
+
+func TestHeldPluginIsStoppedFromTheOutset(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "")
+	s.Hold = "its program is being made"
+	b := start(t, s)
+	require.ErrorContains(t, b.WaitReady(t.Context()), s.Hold)
+	require.Error(t, b.WaitStarted(t.Context()))
+	status := b.Status()
+	require.Equal(t, supervisor.StateStopped, status.State)
+	require.Equal(t, s.Hold, status.Reason)
+	require.Zero(t, status.Instances[0].PID)
+	require.True(t, b.run(t, "echo", "").returned)
+	require.ErrorIs(t, b.Reset(), supervisor.ErrStopped)
+}

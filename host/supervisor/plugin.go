@@ -75,14 +75,20 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 		breaker: breaker{policy: spec.Restart},
 		changed: make(chan struct{}),
 		state:   StateStopped,
+		since:   deps.Clock.Now(),
 		retired: make(map[*process]struct{}),
 	}
 	p.journal = newJournal(p.log)
 	p.starts, p.endStarts = context.WithCancel(context.Background())
+	first, reason := StateStarting, firstStart
+	if spec.Hold != "" {
+		first, reason = StateStopped, spec.Hold
+		p.endStarts()
+	}
 	for n := range spec.Instances {
 		p.instances = append(p.instances, &instance{
 			plugin: p, number: n, debut: newDebut(),
-			state: StateStarting, reason: firstStart, since: deps.Clock.Now(),
+			state: first, reason: reason, since: deps.Clock.Now(),
 		})
 	}
 	p.probation = &probation{plugin: p, wake: make(chan struct{}, 1), state: StateStopped}
@@ -136,6 +142,9 @@ func (p *Plugin) inVain() error {
 	if p.stopping != nil {
 		return ErrStopped
 	}
+	if p.spec.Hold != "" {
+		return fmt.Errorf("%w: %s", ErrStopped, p.spec.Hold)
+	}
 	for _, i := range p.instances {
 		var config *ConfigError
 		var program *ProgramError
@@ -175,7 +184,7 @@ func (p *Plugin) Drain(ctx context.Context) error {
 func (p *Plugin) Reset() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.draining || p.stopping != nil {
+	if p.starts.Err() != nil {
 		return fmt.Errorf("reset plugin %q: %w", p.spec.Name, ErrStopped)
 	}
 	p.breaker.reset()

@@ -47,6 +47,9 @@ type Spec struct {
 	Swap     Swap
 	Restart  Restart
 	Timeouts Timeouts
+	// Hold says why no process is to be started, as when the program is still to
+	// be made; the plugin is stopped from the outset. Empty: start.
+	Hold string
 	// LogLevel is what the plugin is asked to log from, where Deps have none.
 	// Default "info".
 	LogLevel string

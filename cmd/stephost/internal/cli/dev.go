@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stephost/stephost/host"
 	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/internal/devbuild"
 	"github.com/stephost/stephost/internal/devpg"
 	"github.com/stephost/stephost/queues/pgmq"
 	"github.com/stephost/stephost/queues/pgmq/schema"
@@ -37,10 +39,12 @@ func (a *app) devCommand() *cobra.Command {
 		Long: `As run, for a developer's machine. Unless DATABASE_URL or the configuration file
 names a database, a private PostgreSQL is started; its data is kept between runs.
 The queue schema and all queues of the configuration are made, and every step is
-shown as it is picked up and settled. Ctrl-C drains and stops everything.`,
+shown as it is picked up and settled. A plugin's command may be the directory of
+a Go package: it is built, and built and swapped again whenever a file is saved.
+Ctrl-C drains and stops everything.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.loadConfig()
+			cfg, err := a.loadConfig(config.WithPackages())
 			if err != nil {
 				return err
 			}
@@ -62,6 +66,9 @@ type dev struct {
 	dsn      string
 	database string // for people
 	private  bool   // the database is of our own making
+
+	builder *devbuild.Builder
+	host    *host.Host
 }
 
 func (d *dev) run(ctx context.Context) (err error) {
@@ -83,28 +90,38 @@ func (d *dev) run(ctx context.Context) (err error) {
 	}
 	steps := newStepPrinter(d.stdout)
 	defer steps.close()
+	if err := d.build(ctx, steps); err != nil {
+		return err
+	}
 	hangups, stopHangups := hangups()
 	defer stopHangups()
-	h, err := d.newHost(ctx, d.cfg, d.log, func() (*config.Config, hcl.Diagnostics) { return d.readAgain(ctx, broker) }, steps.observe)
+	options, err := d.hostOptions(d.cfg, d.log)
 	if err != nil {
 		return err
 	}
-	return d.serve(ctx, h, hangups, broker, steps)
+	options.OnStep = steps.observe
+	options.Load = func() (*config.Config, hcl.Diagnostics) { return d.readAgain(ctx, broker) }
+	options.Hold = d.builder.Unbuilt
+	if d.host, err = newHost(ctx, options); err != nil {
+		return err
+	}
+	return d.serve(ctx, hangups, broker, steps)
 }
 
-// serve runs the host and, beside it, tells how to use it and sends samples.
-func (d *dev) serve(ctx context.Context, h *host.Host, hangups <-chan os.Signal, broker *pgmq.Broker, steps *stepPrinter) error {
+// serve runs the host and, beside it, tells how to use it, sends samples, and
+// builds what is saved.
+func (d *dev) serve(ctx context.Context, hangups <-chan os.Signal, broker *pgmq.Broker, steps *stepPrinter) error {
 	beside, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := d.greet(beside, h, broker, steps); err != nil && beside.Err() == nil {
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := d.greet(beside, d.host, broker, steps); err != nil && beside.Err() == nil {
 			d.log.Error("sample orders stopped", "error", err)
 		}
-	}()
-	err := serve(ctx, h, hangups)
+	})
+	all.Go(func() { d.rebuild(beside) })
+	err := serve(ctx, d.host, hangups)
 	cancel()
-	<-done
+	all.Wait()
 	return err
 }
 
@@ -144,12 +161,15 @@ func (d *dev) point(cfg *config.Config) {
 	}
 }
 
-// readAgain reads the file for a reload and, as at the start, makes the queues
-// that it names.
+// readAgain reads the file for a reload and, as at the start, builds the packages
+// and makes the queues that it names.
 func (d *dev) readAgain(ctx context.Context, broker *pgmq.Broker) (*config.Config, hcl.Diagnostics) {
-	cfg, diags := d.app.readAgain()
+	cfg, diags := d.reader(config.WithPackages())()
 	if diags.HasErrors() {
 		return cfg, diags
+	}
+	if diag := d.changePackages(ctx, cfg); diag != nil {
+		return cfg, append(diags, diag)
 	}
 	d.point(cfg)
 	if err := d.createQueues(ctx, broker, cfg); err != nil {

@@ -99,8 +99,10 @@ func changeText(c admin.Change) string {
 	return text
 }
 
-// readAgain reads the configuration file for a host that runs with it.
-func (a *app) readAgain() (*config.Config, hcl.Diagnostics) { return config.Load(a.configPath) }
+// reader reads the configuration file again for a host that runs with it.
+func (a *app) reader(opts ...config.Option) host.Load {
+	return func() (*config.Config, hcl.Diagnostics) { return config.Load(a.configPath, opts...) }
+}
 
 // hangups are the SIGHUPs that arrive from now on: they do not end the process
 // any more.

@@ -28,7 +28,12 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			hangups, stop := hangups()
 			defer stop()
-			h, err := a.newHost(cmd.Context(), cfg, a.logger(cfg), a.readAgain, nil)
+			options, err := a.hostOptions(cfg, a.logger(cfg))
+			if err != nil {
+				return err
+			}
+			options.Load = a.reader()
+			h, err := newHost(cmd.Context(), options)
 			if err != nil {
 				return err
 			}
@@ -46,14 +51,7 @@ func (a *app) hostOptions(cfg *config.Config, logger hclog.Logger) (host.Options
 	return host.Options{Config: cfg, Logger: logger, Version: a.version, ShimCommand: []string{self, ShimCommand}}, nil
 }
 
-// newHost builds a host that reloads from load and tells onStep, unless it is
-// nil, about every step.
-func (a *app) newHost(ctx context.Context, cfg *config.Config, logger hclog.Logger, load host.Load, onStep func(host.StepEvent)) (*host.Host, error) {
-	options, err := a.hostOptions(cfg, logger)
-	if err != nil {
-		return nil, err
-	}
-	options.Load, options.OnStep = load, onStep
+func newHost(ctx context.Context, options host.Options) (*host.Host, error) {
 	h, err := host.New(ctx, options)
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		return nil, fmt.Errorf("interrupted while starting: %w", context.Canceled)

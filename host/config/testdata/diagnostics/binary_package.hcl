@@ -1,0 +1,3 @@
+plugin "p" {
+  command = "../gopackage"
+}
