@@ -110,15 +110,20 @@ func (i *instance) due() time.Time {
 func (i *instance) begin() {
 	i.attempts++
 	i.next = time.Time{}
-	reason := firstStart
-	if i.lastErr != nil {
-		reason = "starts again after " + inShort(i.lastErr)
-	}
+	reason := i.againReason()
 	if p := i.plugin; p.breaker.open() {
 		p.prober = i
 		reason = fmt.Sprintf("instance %d probes whether it works again after: %s", i.number, p.breaker.why)
 	}
 	i.become(StateStarting, reason)
+}
+
+// againReason is why another process is started.
+func (i *instance) againReason() string {
+	if i.lastErr == nil {
+		return firstStart
+	}
+	return "starts again after " + inShort(i.lastErr)
 }
 
 // ready offers the process for dispatch.

@@ -102,8 +102,7 @@ func (i *instance) letGo(proc *process) bool {
 	if p.breaker.open() || p.spec.Swap == SwapStopFirst {
 		i.become(StateBackingOff, inShort(proc.hang))
 	} else {
-		// Its next state is starting.
-		p.publish()
+		i.become(StateStarting, i.againReason())
 	}
 	return p.breaker.open()
 }
