@@ -204,6 +204,7 @@ func TestSwapInTheMiddleOfProbation(t *testing.T) {
 	b.results(40)
 	require.Equal(t, 40, b.count(`SELECT count(*) FROM pgmq.q_results WHERE message->>'success' = 'true' AND message->>'attempt' = '1'`))
 	require.Len(t, b.runs("innocents"), 80, "each ran once in the crash and once apart")
+	require.Equal(t, 40, b.count(`SELECT count(*) FROM (SELECT * FROM pgmq.a_a_queue UNION ALL SELECT * FROM pgmq.a_b_queue) m WHERE read_ct = 3`), "who was refused by the old generation was not given back")
 }
 
 func TestPluginWithAnExclusiveResourceRunsSuspectsInItsOnlyProcess(t *testing.T) {

@@ -41,6 +41,17 @@ func TestShorten(t *testing.T) {
 	require.Equal(t, "äö…", shorten("äöüß", 3))
 }
 
+func TestPluginListNamesTheProbation(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	require.NoError(t, a.printPlugins([]admin.Plugin{{
+		Name: "orders", State: "ready", Ready: 2, Reason: "as it should be",
+		Instances: []admin.Instance{{PID: 11, InFlight: 1}, {PID: 12}, {PID: 13, Probation: true, InFlight: 4}},
+	}}))
+	require.Regexp(t, `(?m)^orders .* ready \(2/2\) .* 11,12,13 +5 .* as it should be; suspects of a crash run apart in 13$`, out.String())
+}
+
 func TestErrorsAreOneLine(t *testing.T) {
 	t.Parallel()
 	joined := errors.Join(errors.New("drain: 3 left"), errors.New("stop\r\n  plugin"))

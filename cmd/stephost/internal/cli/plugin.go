@@ -70,7 +70,7 @@ func (a *app) printPlugins(list []admin.Plugin) error {
 			running += instance.InFlight
 		}
 		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt),
-			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason+apart, 120))
+			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120)+apart)
 		for _, old := range plugin.Retiring {
 			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", join(old.PIDs), old.InFlight, "-", "-",
 				fmt.Sprintf("generation %d finishes its steps", old.Generation))
