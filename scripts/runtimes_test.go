@@ -57,8 +57,8 @@ func TestNodePackagesAreInstalledOnce(t *testing.T) {
 	m.program("node", "")
 	m.program("npm", npm)
 	require.Contains(t, m.runtimes(""), "installing the packages of plugin/node")
-	const calls = "node: npm ci --ignore-scripts --no-audit --no-fund --silent\nnode-greeter: npm ci --ignore-scripts --no-audit --no-fund --silent\n"
-	require.Equal(t, calls, m.read("calls"))
+	calls := m.read("calls")
+	require.Regexp(t, `(?s)^node: npm ci --ignore-scripts [^\n]*\nnode-greeter: npm ci --ignore-scripts [^\n]*\n$`, calls)
 
 	// The lock file is older than what was installed by it.
 	for _, dir := range []string{"plugin/node", "plugins/examples/node-greeter"} {

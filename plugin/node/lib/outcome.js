@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+
 import { Permanent, RetryAfter, Snooze } from './errors.js';
 import { MAX_RESULT_BYTES } from './limits.js';
 import { cleanText, MAX_MESSAGE, MAX_NAME, MAX_STACK } from './text.js';
@@ -10,7 +12,7 @@ export async function outcomeOf(task, context) {
   try {
     outcome = await attempt(task, context);
   } catch (error) {
-    outcome = unsuccessful(error, task.signal);
+    outcome = explained(error, task.signal);
   }
   task.end();
   return {
@@ -47,6 +49,15 @@ function encode(value) {
     return Buffer.from(JSON.stringify(value) ?? '');
   } catch (error) {
     return error;
+  }
+}
+
+/** What is thrown may have getters of its own, which must not end the process. */
+function explained(error, signal) {
+  try {
+    return unsuccessful(error, signal);
+  } catch (second) {
+    return failure({ type: 'error', message: `the handler threw what cannot be described: ${inspect(second)}` });
   }
 }
 

@@ -36,6 +36,7 @@ test('what is thrown decides what happens next', async (t) => {
     snooze() { throw new Snooze(20); },
     text() { throw 'thrown'; },
     silent() { throw new Error(); },
+    odd() { throw Object.create(null); },
     cyclic: () => cyclic,
     nothing() {},
   });
@@ -51,6 +52,7 @@ test('what is thrown decides what happens next', async (t) => {
   assert.equal((await run('snooze')).snooze.delayMs, '20');
   assert.equal((await run('text')).failure.message, 'thrown');
   assert.equal((await run('silent')).failure.message, 'Error');
+  assert.match((await run('odd')).failure.message, /cannot be described/);
   assert.equal((await run('cyclic')).failure.type, 'bad_output');
   assert.equal((await run('nothing')).success.output.length, 0);
   assert.equal((await run('unheard')).failure.type, 'unknown_step');

@@ -22,7 +22,7 @@ def outcome_of(task, app):
         _attempt(task, app, result)
     # SystemExit too: a handler must not end the process, nor go unanswered.
     except BaseException as error:
-        _unsuccessful(task, error, result)
+        _explain(task, error, result)
     task.ended = True
     result.duration_us = int((time.monotonic() - task.clock) * 1e6)
     return result
@@ -47,6 +47,14 @@ def _attempt(task, app, result):
         return
     result.success.output = output
     result.success.emits.extend(task.emits)
+
+
+def _explain(task, error, result):
+    """An exception's methods are the handler's code as well."""
+    try:
+        _unsuccessful(task, error, result)
+    except Exception as second:
+        fail(result, "error", f"the handler raised what cannot be described: {type(second).__name__}")
 
 
 def _unsuccessful(task, error, result):

@@ -1,6 +1,7 @@
 """One Execute call."""
 
 import collections
+import logging
 import threading
 
 import grpc
@@ -46,7 +47,7 @@ class Stream:
                 return
             yield response
         if self._fault:
-            call.abort(grpc.StatusCode.INVALID_ARGUMENT, self._fault)
+            call.abort(*self._fault)
 
     def beat(self, task, heartbeat):
         """Of several beats of a step that wait, the latest is sent.
@@ -93,8 +94,19 @@ class Stream:
                     if withdrawn:
                         withdrawn.stream.refuse(withdrawn, "cancelled before it started")
         except grpc.RpcError:
-            return  # broken, of which _break is told
-        self._drain()
+            pass  # broken, of which _break is told
+        except Exception as error:
+            # No thread can be started, say. The host must not wait for steps
+            # that nobody runs.
+            logging.getLogger("stream").exception("take steps in")
+            self._fail(grpc.StatusCode.INTERNAL, f"take steps in: {error}")
+        else:
+            self._drain()
+
+    def _fail(self, code, text):
+        with self._changed:
+            self._fault = (code, text)
+            self._changed.notify()
 
     def _accept(self, step):
         handler = self._plugin.handler_for(step.step)
@@ -110,9 +122,7 @@ class Stream:
             if not self._plugin.steps.admit(task, self._plugin.app):
                 self.refuse(task, "plugin is at its concurrency")
         except KeyError:
-            with self._changed:
-                self._fault = f"step id {step.id} is in flight already"
-                self._changed.notify()
+            self._fail(grpc.StatusCode.INVALID_ARGUMENT, f"step id {step.id} is in flight already")
 
     def refuse(self, task, reason):
         """Gives back a step that never ran."""

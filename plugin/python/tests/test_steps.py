@@ -3,10 +3,12 @@ import json
 import sys
 import threading
 import unittest
+import unittest.mock
 
 import grpc
 
 from stephost import Cancelled, Permanent, Plugin, RetryAfter, Snooze
+from stephost.steps import Steps
 
 from .harness import Host, cancellation, new_step
 
@@ -50,10 +52,13 @@ class StepsTest(unittest.TestCase):
         def leaves(_ctx, _message):
             sys.exit(3)
 
+        def mute(_ctx, _message):
+            raise Mute()
+
         def odd(_ctx, _message):
             return float("nan")
 
-        host = self.serve(plain, permanent, later, snooze, leaves, odd)
+        host = self.serve(plain, permanent, later, snooze, leaves, mute, odd)
         failure = host.run(step="plain").failure
         self.assertEqual(("ValueError", "a \ufffd ?", 0), (failure.type, failure.message, failure.verdict))
         self.assertIn("test_steps.py", failure.stack)
@@ -63,6 +68,7 @@ class StepsTest(unittest.TestCase):
         self.assertEqual((2, 1500), (failure.verdict, failure.retry_after_ms))
         self.assertEqual(20, host.run(step="snooze").snooze.delay_ms)
         self.assertEqual("SystemExit", host.run(step="leaves").failure.type)
+        self.assertRegex(host.run(step="mute").failure.message, "cannot be described: ZeroDivisionError")
         self.assertEqual("bad_output", host.run(step="odd").failure.type)
         self.assertEqual("unknown_step", host.run(step="unheard").failure.type)
         failure = host.run(step="plain", input=b"{").failure
@@ -85,7 +91,7 @@ class StepsTest(unittest.TestCase):
         running.clear()
         stream = host.execute()
         stream.send(steps=[new_step(5)])
-        running.wait()
+        self.assertTrue(running.wait(30))
         # It may come on another stream than the step's.
         other = host.execute()
         other.send(cancellations=[cancellation(5, "CANCEL_REASON_DRAINING"), cancellation(99, "CANCEL_REASON_REQUESTED")])
@@ -109,7 +115,7 @@ class StepsTest(unittest.TestCase):
         results = stream.results()
         # By this answer those before it have been taken in.
         self.assertEqual(4, next(results).id)
-        running.wait()
+        self.assertTrue(running.wait(30))
         other = host.execute()
         other.send(cancellations=[cancellation(3, "CANCEL_REASON_REQUESTED")])
         other.end()
@@ -143,6 +149,13 @@ class StepsTest(unittest.TestCase):
         with self.assertRaises(grpc.RpcError) as raised:
             list(stream.results())
         self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT, raised.exception.code())
+
+    def test_a_step_that_cannot_be_taken_in_ends_the_stream(self):
+        host = self.serve(print)
+        with unittest.mock.patch.object(Steps, "admit", side_effect=RuntimeError("no thread")):
+            with self.assertLogs("stream"), self.assertRaises(grpc.RpcError) as raised:
+                host.run()
+        self.assertEqual(grpc.StatusCode.INTERNAL, raised.exception.code())
 
     def test_a_full_waiting_room_gives_steps_back(self):
         proceed = threading.Event()
@@ -201,6 +214,11 @@ class StepsTest(unittest.TestCase):
         ):
             with self.assertRaises(ValueError):
                 declare()
+
+
+class Mute(Exception):
+    def __str__(self):
+        return 1 / 0
 
 
 def _refusal(result):
