@@ -191,6 +191,7 @@ func ExampleHost_Drain() {
 	exampletest.Run(func(t *exampletest.T) {
 		h := sdktest.Start(t, sdk.New(sdk.Handle("import", importing), sdk.MaxConcurrency(1)))
 		running, queued := h.Go("import", `{"Rows": 1}`), h.Go("import", `{"Rows": 2}`)
+		running.Heartbeat() // it is in the middle of a row
 		h.Drain()
 		fmt.Println(queued.Wait())
 		running.Cancel(sdk.ErrDraining) // drain_timeout is over
