@@ -105,6 +105,7 @@ func (s *syncBuffer) String() string {
 type settings struct {
 	host, queue, events, plugin, a, b string
 	more                              string // further blocks
+	allowAttach                       bool
 }
 
 func (s settings) file(dsn, plugin string) string {
@@ -173,6 +174,7 @@ func build(t *testing.T, dsn string, s settings) *bundle {
 	b.Host, err = host.New(ctx, host.Options{
 		Config: cfg, Version: "test", ShimCommand: shimCommand(),
 		Logger: hclog.New(&hclog.LoggerOptions{Output: b.logs, Level: hclog.Debug}), Load: b.load,
+		AllowAttach: s.allowAttach,
 	})
 	require.NoError(t, err)
 	b.db, err = pgxpool.New(ctx, dsn)

@@ -45,6 +45,10 @@ type Options struct {
 	// Hold says why a plugin is not to be started now, or "". It is asked
 	// whenever one is about to be, with the plugin's name. May be nil.
 	Hold func(plugin string) string
+	// AllowAttach lets plugins that somebody has started under a debugger take
+	// the place of the host's own processes. Whoever reaches the admin endpoint
+	// can do that then.
+	AllowAttach bool
 }
 
 // Load reads a configuration. It is good unless the diagnostics have errors.
@@ -71,6 +75,7 @@ type Host struct {
 	// started is closed once everything runs.
 	started chan struct{}
 
+	allowAttach  bool
 	draining     atomic.Bool
 	reloads      *reloads
 	modeMu       sync.Mutex // held while the mode is switched
@@ -84,15 +89,16 @@ const connectTimeout = 20 * time.Second
 // New builds a host. The caller runs it with Run or gives it up with Close.
 func New(ctx context.Context, opts Options) (*Host, error) {
 	h := &Host{
-		log:       opts.Logger,
-		version:   opts.Version,
-		startedAt: time.Now(),
-		metrics:   prometheus.NewRegistry(),
-		registry:  &registry.Registry{},
-		shim:      opts.ShimCommand,
-		hold:      opts.Hold,
-		started:   make(chan struct{}),
-		reloads:   newReloads(opts.Load),
+		log:         opts.Logger,
+		version:     opts.Version,
+		startedAt:   time.Now(),
+		metrics:     prometheus.NewRegistry(),
+		registry:    &registry.Registry{},
+		shim:        opts.ShimCommand,
+		hold:        opts.Hold,
+		started:     make(chan struct{}),
+		reloads:     newReloads(opts.Load),
+		allowAttach: opts.AllowAttach,
 	}
 	h.current.Store(newInForce(opts.Config))
 	h.metrics.MustRegister(collectors.NewGoCollector(),

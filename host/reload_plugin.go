@@ -13,6 +13,14 @@ import (
 func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, error) {
 	sum := c.programs.sum(name)
 	swapped, err := c.swapPlugin(ctx, name)
+	if err == nil {
+		c.programs.runs(name, sum)
+	}
+	return toldSwap(swapped, err)
+}
+
+// toldSwap tells the admin endpoint how a swap went.
+func toldSwap(swapped fleet.Swapped, err error) (admin.Swap, error) {
 	var busy *fleet.BusyError
 	if errors.As(err, &busy) || errors.Is(err, fleet.ErrStopped) {
 		return admin.Swap{}, fmt.Errorf("%w: %w", admin.ErrConflict, err)
@@ -20,7 +28,6 @@ func (c controller) ReloadPlugin(ctx context.Context, name string) (admin.Swap, 
 	if err != nil {
 		return admin.Swap{}, err
 	}
-	c.programs.runs(name, sum)
 	return admin.Swap{
 		Plugin: swapped.Plugin, Took: admin.Seconds(swapped.Took),
 		Old: admin.PluginVersion(swapped.Old), New: admin.PluginVersion(swapped.New),

@@ -67,10 +67,10 @@ func TestRunStep(t *testing.T) {
 	})
 	t.Run("crash", func(t *testing.T) {
 		t.Parallel()
-		_, err := runStep(t, t.Context(), `{"exit": true, "log": "/dev/null"}`, nil)
+		_, err := runStep(t, t.Context(), `{"exit": true, "log": "/dev/null", "until": "/dev/null"}`, nil)
 		var crash *supervisor.CrashError
 		require.ErrorAs(t, err, &crash)
-		require.Equal(t, 3, crash.Exit.Code)
+		require.Equal(t, 2, crash.Exit.Code)
 	})
 	t.Run("timeout", func(t *testing.T) {
 		t.Parallel()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stephost/stephost/eventsystem"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/plugin/protocol"
 )
 
 // fakeHost is a Controller with two namespaces whose answers a test sets.
@@ -114,6 +115,13 @@ func (h *fakeHost) Reload(context.Context) (admin.Reload, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.config, h.configErr
+}
+
+func (h *fakeHost) AttachPlugin(_ context.Context, name string, to protocol.Attachment) (admin.Swap, error) {
+	if name != "orders" {
+		return admin.Swap{}, fmt.Errorf("attach: %w: only dev does", admin.ErrForbidden)
+	}
+	return admin.Swap{Plugin: name, New: admin.PluginVersion{Generation: 3, PIDs: []int{to.PID}}}, nil
 }
 
 func (h *fakeHost) ReloadPlugin(_ context.Context, name string) (admin.Swap, error) {

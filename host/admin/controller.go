@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/stephost/stephost/eventsystem"
+	"github.com/stephost/stephost/plugin/protocol"
 )
 
 // Controller is the host as this endpoint sees it. All methods are called
@@ -41,6 +42,11 @@ type Controller interface {
 	// with the file; then nothing has changed. It is an ErrConflict when the host
 	// has no file, or cannot reload in its state.
 	Reload(ctx context.Context) (Reload, error)
+	// AttachPlugin puts a process that somebody else has started, under a
+	// debugger say, in the place of a plugin's own, and returns when it serves.
+	// It is an ErrForbidden where the host does not allow that, an ErrNotFound
+	// when there is no such plugin and an ErrConflict while it is being changed.
+	AttachPlugin(ctx context.Context, name string, to protocol.Attachment) (Swap, error)
 }
 
 // Errors that a Controller wraps to choose how a request fails. Any other
@@ -51,4 +57,6 @@ var (
 	// ErrConflict: the host cannot do that in its state or configuration. HTTP
 	// 409.
 	ErrConflict = errors.New("not possible now")
+	// ErrForbidden: this host does not do that. HTTP 403.
+	ErrForbidden = errors.New("not allowed")
 )

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/stephost/stephost/eventsystem"
+	"github.com/stephost/stephost/plugin/protocol"
 )
 
 // answer is a handler that returns its status and body, or an error. The
@@ -38,6 +39,7 @@ func (s *Server) handler() http.Handler {
 	s.route(private, "/plugins", methods{http.MethodGet: s.plugins})
 	s.route(private, "/plugins/{name}/reset", methods{http.MethodPost: s.resetPlugin})
 	s.route(private, "/plugins/{name}/reload", methods{http.MethodPost: s.reloadPlugin})
+	s.route(private, "/plugins/{name}/attach", methods{http.MethodPost: s.attachPlugin})
 	s.route(private, "/mode", methods{http.MethodGet: s.mode, http.MethodPut: s.setMode})
 	s.route(private, "/reload", methods{http.MethodPost: s.reload})
 	private.Handle("/metrics", s.metrics())
@@ -130,6 +132,20 @@ func (s *Server) reloadPlugin(r *http.Request) (int, any, error) {
 	name := r.PathValue("name")
 	s.opts.Logger.Info("plugin is reloaded by an operator", "plugin", name)
 	swap, err := s.opts.Controller.ReloadPlugin(r.Context(), name)
+	return http.StatusOK, swap, err
+}
+
+func (s *Server) attachPlugin(r *http.Request) (int, any, error) {
+	var to protocol.Attachment
+	if err := json.NewDecoder(r.Body).Decode(&to); err != nil {
+		return 0, nil, &badRequestError{fmt.Errorf("read the attachment: %w", err)}
+	}
+	if err := to.Check(); err != nil {
+		return 0, nil, &badRequestError{err}
+	}
+	name := r.PathValue("name")
+	s.opts.Logger.Info("a process attaches as a plugin", "plugin", name, "pid", to.PID)
+	swap, err := s.opts.Controller.AttachPlugin(r.Context(), name, to)
 	return http.StatusOK, swap, err
 }
 

@@ -213,6 +213,9 @@ func (p *Prepared) Flip(bind Bind) error {
 	}
 	f.bind = bind
 	for _, part := range p.parts {
+		if part.fresh != nil && part.spec.Attach != nil {
+			f.watchAttached(part.member, part.fresh)
+		}
 		if part.old != nil && !part.halted {
 			f.retire(part.member, part.old)
 		}
@@ -257,7 +260,9 @@ func (p *Prepared) Abort() error {
 func (p *Prepared) restore(part *part) error {
 	f := p.fleet
 	f.mu.Lock()
-	g, err := f.begin(part.member, part.old.spec)
+	spec := part.old.spec
+	spec.Attach = nil // that process has been let go
+	g, err := f.begin(part.member, spec)
 	if err == nil {
 		part.member.current = g
 		err = f.bind(f.executors())

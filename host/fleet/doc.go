@@ -20,6 +20,9 @@
 // started, and its messages stay queued meanwhile. When the new one does not
 // come up, the old spec is started again, as a generation of its own.
 //
+// A process that somebody has started under a debugger attaches as a generation
+// of its own ([Fleet.Attach]); when it ends, the plugin's own program follows.
+//
 // # Invariants
 //
 //   - Namespaces are bound to generations, by whole tables: a lane dispatches to

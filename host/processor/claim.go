@@ -148,10 +148,11 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 			continue
 		}
 		bytes += e.bytes
+		apart := e.mustWait(exec.ExecutorState)
 		switch {
-		case !l.prepare(e, d.Body, exec.ExecutorState), e.suspect() && !l.park(e):
+		case !l.prepare(e, d.Body, exec.ExecutorState), apart && !l.park(e):
 			l.enqueue(e)
-		case !e.suspect():
+		case !apart:
 			e.slot = true
 			l.begin(e, exec.Executor)
 			steps = append(steps, e.sent)
@@ -215,7 +216,7 @@ func (l *lane) prepare(e *entry, body []byte, state ExecutorState) bool {
 		l.decide.fail(e, *bad, now)
 		return false
 	}
-	e.timeout = l.ns.Timeout
+	e.timeout = l.timeout(state)
 	e.sent = &pluginv1.Step{
 		Id:             e.id,
 		Namespace:      l.name,
@@ -240,8 +241,17 @@ func (l *lane) begin(e *entry, exec Executor) {
 	l.startClock(e)
 }
 
-// startClock gives an entry that is being dispatched its timeout; l.mu is held.
+// timeout is for a step that is being dispatched; l.mu is held.
+func (l *lane) timeout(to ExecutorState) time.Duration {
+	if to.Untimed {
+		return 0
+	}
+	return l.ns.Timeout
+}
+
+// startClock gives an entry that is being dispatched its deadline; l.mu is held.
 func (l *lane) startClock(e *entry) {
+	e.deadline = time.Time{}
 	if e.timeout > 0 {
 		e.deadline = l.opts.Now().Add(e.timeout)
 	}

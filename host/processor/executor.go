@@ -63,6 +63,9 @@ type ExecutorState struct {
 	// that name no step, or "". Known only once the plugin has been ready.
 	Steps   map[string]struct{}
 	Default string
+	// Untimed: steps have no timeout, for somebody looks at the plugin in a
+	// debugger.
+	Untimed bool
 	// Reason says why it is not ready, for people.
 	Reason  string
 	Changed <-chan struct{}

@@ -62,10 +62,12 @@ func (l *lane) fetch(e *entry) {
 			l.decide.release(e, err.Error())
 			return []*entry{e}
 		}
-		if !l.prepare(e, body, exec.State()) || e.suspect() && !l.park(e) {
+		state := exec.State()
+		apart := e.mustWait(state)
+		if !l.prepare(e, body, state) || apart && !l.park(e) {
 			return []*entry{e}
 		}
-		if e.suspect() {
+		if apart {
 			// Who waits for a turn holds no slot.
 			parked, e.slot = true, false
 			l.running--

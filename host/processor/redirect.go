@@ -32,7 +32,9 @@ func (r *redirection) take(e *entry) bool {
 		return false
 	}
 	e.exec = r.to.Executor
+	e.timeout = l.timeout(r.to.ExecutorState)
 	l.startClock(e)
+	e.sent.TimeoutMs = e.timeout.Milliseconds()
 	r.steps = append(r.steps, e.sent)
 	return true
 }

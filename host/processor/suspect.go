@@ -41,6 +41,11 @@ type suspects struct {
 // suspect tells whether the entry's message must not run beside others.
 func (e *entry) suspect() bool { return e.record.Suspicion > 0 }
 
+// mustWait tells whether the entry is a suspect that has to wait for a turn
+// apart. A plugin in a debugger takes it like any other: somebody wants to see
+// what it does.
+func (e *entry) mustWait(to ExecutorState) bool { return e.suspect() && !to.Untimed }
+
 func (s *suspects) add(e *entry) {
 	e.state = suspected
 	s.waiting = append(s.waiting, e)

@@ -32,6 +32,10 @@ type child struct {
 	stderr *os.File
 	leaf   *cgroup.Leaf // or nil
 
+	// attached: somebody else has started it, and nobody here ends it. Then there
+	// are only the pid and what tells of the end.
+	attached bool
+
 	letGo sync.Once
 	end   sync.Once
 	// exited is closed when the process has been reaped; exit is valid then.
@@ -170,6 +174,10 @@ func (c *child) terminate() {
 // kill ends the whole group, and cgroup, by SIGKILL and waits until the process
 // is reaped.
 func (c *child) kill() error {
+	if c.attached {
+		c.ended(shim.Exit{})
+		return nil
+	}
 	c.letGo.Do(func() { _ = c.leash.Close() })
 	if !c.wait(killTimeout) {
 		// A shim that does not act is stopped or stuck; the kernel passes its

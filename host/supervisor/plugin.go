@@ -31,6 +31,7 @@ type Plugin struct {
 	stops     chan struct{}
 	running   sync.WaitGroup
 	ended     chan struct{}
+	detached  chan struct{}
 
 	mu        sync.Mutex
 	instances []*instance
@@ -67,16 +68,20 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 	if err := errors.Join(spec.complete(), deps.complete()); err != nil {
 		return nil, fmt.Errorf("start plugin %q: %w", spec.Name, err)
 	}
+	if spec.Attach != nil {
+		spec.suspend()
+	}
 	p := &Plugin{
 		spec: spec, deps: deps,
-		log:     deps.Logger.With("plugin", spec.Name),
-		stops:   make(chan struct{}),
-		ended:   make(chan struct{}),
-		breaker: breaker{policy: spec.Restart},
-		changed: make(chan struct{}),
-		state:   StateStopped,
-		since:   deps.Clock.Now(),
-		retired: make(map[*process]struct{}),
+		log:      deps.Logger.With("plugin", spec.Name),
+		stops:    make(chan struct{}),
+		ended:    make(chan struct{}),
+		breaker:  breaker{policy: spec.Restart},
+		changed:  make(chan struct{}),
+		state:    StateStopped,
+		since:    deps.Clock.Now(),
+		retired:  make(map[*process]struct{}),
+		detached: make(chan struct{}),
 	}
 	p.journal = newJournal(p.log)
 	p.starts, p.endStarts = context.WithCancel(context.Background())
@@ -92,8 +97,13 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 		})
 	}
 	p.probation = &probation{plugin: p, wake: make(chan struct{}, 1), state: StateStopped}
+	p.snapshot.Untimed = spec.Attach != nil
 	p.publish()
 	for _, i := range p.instances {
+		if spec.Attach != nil {
+			p.running.Go(i.runAttached)
+			continue
+		}
 		p.running.Go(i.run)
 	}
 	p.running.Go(p.probation.run)

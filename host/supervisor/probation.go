@@ -76,6 +76,8 @@ func (p *Plugin) noProbation() error {
 		return ErrStopped
 	case p.draining:
 		return errors.New("the plugin is draining")
+	case p.spec.Attach != nil:
+		return errors.New("the plugin is an attached process")
 	case p.breaker.open():
 		_, reason := p.overall()
 		return fmt.Errorf("the plugin has tripped: %s", reason)

@@ -298,6 +298,11 @@ func (p *process) watch() {
 			}
 		}
 	})
+	p.watchStreams()
+}
+
+// watchStreams notices streams that end too early.
+func (p *process) watchStreams() {
 	for _, s := range []*stream{p.small, p.large} {
 		p.work.Go(func() {
 			<-s.ended
@@ -418,6 +423,8 @@ func (p *process) buryWith(cause func(lost int) error) {
 		// The process is gone, so this only closes the connection and waits
 		// for go-plugin's goroutines.
 		p.client.Kill()
+	} else if p.api != nil {
+		_ = p.api.Conn.Close()
 	}
 	if p.runner.socketDir != "" {
 		_ = os.RemoveAll(p.runner.socketDir)

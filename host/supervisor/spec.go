@@ -43,6 +43,11 @@ type Spec struct {
 	// DisableTLS connects in the clear: for debuggers and for languages
 	// without go-plugin's AutoMTLS.
 	DisableTLS bool
+	// Attach is a process that somebody else has started, to connect to instead
+	// of executing the command: under a debugger, say. There is one, without TLS;
+	// nothing of it is supervised, no deadline but that of Stop is kept, and it is
+	// never killed.
+	Attach *protocol.Attachment
 	// Swap is how a new version takes the place of this one. Default: overlap.
 	Swap     Swap
 	Restart  Restart

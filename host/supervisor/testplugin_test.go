@@ -36,6 +36,9 @@ func runTestPlugin(mode string) {
 		}
 	case "panic":
 		panic("bad init")
+	case "attached":
+		serveByHand(arg)
+		return
 	case "stdout":
 		fmt.Println("hello from an init function")
 	case "silent":

@@ -72,11 +72,14 @@ func configuredProgram[C any](setup func(context.Context, C) (*Plugin, error)) p
 // run is the life of a plugin process. It ends the process.
 func run(p program, name, version string) {
 	if os.Getenv(protocol.CookieKey) != protocol.CookieValue {
+		if target := os.Getenv(protocol.AttachKey); target != "" {
+			runAttached(p, target)
+		}
 		explain(os.Stderr, name, version)
 		os.Exit(1)
 	}
 	stderr := newLogWriter(os.Stderr)
-	logger := ownLogs(stderr)
+	logger := ownLogs(stderr, true)
 	ignoreSignals(logger)
 
 	svc := newService(p, logger)
@@ -101,8 +104,8 @@ func explain(w io.Writer, name, version string) {
 	if err != nil {
 		command = os.Args[0]
 	}
-	_, _ = fmt.Fprintf(w, "%s %s is a stephost plugin and runs inside a host: set command = %q in a plugin block of config.hcl and start `stephost run --config config.hcl`\n",
-		name, version, command)
+	_, _ = fmt.Fprintf(w, "%s %s is a stephost plugin and runs inside a host: set command = %q in a plugin block of config.hcl and start `stephost run --config config.hcl`; "+
+		"to debug it, set %s to the name of that block and start `stephost dev`\n", name, version, command, protocol.AttachKey)
 }
 
 // newGRPCServer returns a server with the protocol's limits.
@@ -110,13 +113,14 @@ func newGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts, protocol.ServerOptions()...)...)
 }
 
-// ownLogs makes every usual way to log in this process end in one JSON line
-// per record on stderr, which is what the host reads levels and fields from.
-func ownLogs(w io.Writer) hclog.Logger {
+// ownLogs makes every usual way to log in this process end in one line per
+// record: in JSON for the host, which reads levels and fields from it, else for
+// people.
+func ownLogs(w io.Writer, forHost bool) hclog.Logger {
 	logger := hclog.New(&hclog.LoggerOptions{
 		Level:      hclog.Info,
 		Output:     w,
-		JSONFormat: true,
+		JSONFormat: forHost,
 	})
 	hclog.SetDefault(logger)
 	// slog first: setting its default redirects package log as well, and would

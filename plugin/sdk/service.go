@@ -28,6 +28,8 @@ type service struct {
 	ready       atomic.Pointer[readyPlugin]
 
 	maxResultBytes int
+	// untimed: no step times out, for somebody looks at it in a debugger.
+	untimed bool
 }
 
 // readyPlugin is a configured plugin with its run-time state.

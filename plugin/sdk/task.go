@@ -75,6 +75,9 @@ func (t *task) run() {
 
 // startTimer gives the context its deadline, if the step has one.
 func (t *task) startTimer(now time.Time) context.CancelFunc {
+	if t.stream.svc.untimed {
+		return func() {}
+	}
 	timeout := time.Duration(t.step.GetTimeoutMs()) * time.Millisecond
 	if own := t.handler.timeout; own > 0 && (timeout <= 0 || own < timeout) {
 		timeout = own

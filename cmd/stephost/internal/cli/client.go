@@ -6,14 +6,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/plugin/protocol"
 )
-
-// defaultAdmin is where a host listens when no file says otherwise.
-const defaultAdmin = "127.0.0.1:7420"
 
 // adminFlag adds --admin to a command and those below it.
 func (a *app) adminFlag(cmd *cobra.Command) *cobra.Command {
-	cmd.PersistentFlags().StringVar(&a.adminAddr, "admin", "", "admin endpoint of the host (default: STEPHOST_ADMIN, the configuration file, or "+defaultAdmin+")")
+	cmd.PersistentFlags().StringVar(&a.adminAddr, "admin", "", "admin endpoint of the host (default: STEPHOST_ADMIN, the configuration file, or "+protocol.DefaultAdmin+")")
 	return cmd
 }
 
@@ -25,7 +23,7 @@ func (a *app) client() (*admin.Client, error) {
 		addr = os.Getenv("STEPHOST_ADMIN")
 	}
 	if addr == "" {
-		addr = defaultAdmin
+		addr = protocol.DefaultAdmin
 		cfg, err := a.lookupConfig()
 		if err != nil {
 			return nil, err

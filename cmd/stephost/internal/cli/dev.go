@@ -100,6 +100,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 		return err
 	}
 	options.OnStep = steps.observe
+	options.AllowAttach = true
 	options.Load = func() (*config.Config, hcl.Diagnostics) { return d.readAgain(ctx, broker) }
 	options.Hold = d.builder.Unbuilt
 	if d.host, err = newHost(ctx, options); err != nil {
