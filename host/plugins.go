@@ -78,27 +78,27 @@ func fleetSpec(cfg *config.Config, p config.Plugin, log hclog.Logger) fleet.Spec
 
 // boundSpec is a fleetSpec whose binder the caller keeps.
 func boundSpec(cfg *config.Config, binder *configBinder) fleet.Spec {
-	p := binder.plugin
-	spec := fleet.Spec{
-		Spec:  pluginSpec(cfg, p, binder),
-		Drain: max(2*cfg.Host.Shutdown.KillTimeout, time.Second),
-	}
-	if spec.Swap == supervisor.SwapStopFirst {
+	return fleet.Spec{Spec: pluginSpec(cfg, binder.plugin, binder), Drain: drainLimit(cfg, binder.plugin)}
+}
+
+// drainLimit is how long a generation of the plugin may finish its steps.
+func drainLimit(cfg *config.Config, p config.Plugin) time.Duration {
+	if supervisor.Swap(p.Swap) == supervisor.SwapStopFirst {
 		// Its namespaces wait meanwhile.
-		spec.Drain = cfg.Host.Shutdown.DrainTimeout
-		return spec
+		return cfg.Host.Shutdown.DrainTimeout
 	}
+	limit := max(2*cfg.Host.Shutdown.KillTimeout, time.Second)
 	for _, ns := range cfg.Namespaces {
 		switch {
 		case ns.Plugin != p.Name:
 		case ns.Timeout == 0:
-			spec.Drain = longestDrain
+			limit = max(limit, longestDrain)
 		default:
 			// A handler that ignores its timeout is given up a little later.
-			spec.Drain = max(spec.Drain, ns.Timeout+2*cfg.Host.Shutdown.KillTimeout)
+			limit = max(limit, ns.Timeout+2*cfg.Host.Shutdown.KillTimeout)
 		}
 	}
-	return spec
+	return limit
 }
 
 func pluginSpec(cfg *config.Config, p config.Plugin, binder *configBinder) supervisor.Spec {

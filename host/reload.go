@@ -125,6 +125,7 @@ func (h *Host) reload(ctx context.Context) (report admin.Reload, err error) {
 	for _, d := range diags {
 		report.Warnings = append(report.Warnings, d.Error())
 	}
+	report.Warnings = append(report.Warnings, h.missingQueues(ctx, next)...)
 	if warning := h.takeMode(ctx, running, next); warning != "" {
 		report.Warnings = append(report.Warnings, warning)
 	}
@@ -137,36 +138,61 @@ func (h *Host) reload(ctx context.Context) (report admin.Reload, err error) {
 // and bindings change together; then the sources of work look after the new
 // queues.
 func (h *Host) apply(ctx context.Context, diff config.Diff, next *config.Config) error {
-	change, binders := pluginChange(diff, next, h.log)
-	prepared, err := h.fleet.Prepare(ctx, change)
+	change, binders := h.pluginChange(diff, next)
+	prepared, err := h.prepare(ctx, change)
 	if err != nil {
 		return notPrepared(err, binders, next)
 	}
-	before := h.current.Load()
+	level := h.cfg().Host.LogLevel
 	_, err = h.processor.Apply(ctx, processor.Plan{
 		Namespaces:   laneNamespaces(next.Namespaces),
 		Limits:       limits(next),
 		DrainTimeout: next.Host.Shutdown.DrainTimeout,
 		Rebind: func() error {
+			if err := prepared.Flip(h.bindTo(next.Namespaces)); err != nil {
+				return err
+			}
 			h.current.Store(newInForce(next))
-			return prepared.Flip(h.bindTo(next.Namespaces))
+			return nil
 		},
 	})
 	if err != nil {
-		h.current.Store(before)
 		return fmt.Errorf("nothing has changed: %w", errors.Join(err, prepared.Abort()))
 	}
 	h.worker.SetQueues(queueNames(next.Namespaces))
 	h.worker.Allow(next.EventSystem.Listener.Enabled, next.EventSystem.FallbackPoller.Enabled)
-	if level := next.Host.LogLevel; level != before.cfg.Host.LogLevel {
-		h.log.SetLevel(hclog.LevelFromString(level))
-		h.pluginLevel.Set(level)
+	for _, p := range next.Plugins {
+		h.fleet.SetDrain(p.Name, drainLimit(next, p))
+	}
+	if next.Host.LogLevel != level {
+		h.log.SetLevel(hclog.LevelFromString(next.Host.LogLevel))
+		h.pluginLevel.Set(next.Host.LogLevel)
 	}
 	return nil
 }
 
+// busyPoll is how often a reload looks whether a plugin that is being swapped is
+// free again. A swap is bounded by its own deadlines.
+const busyPoll = 50 * time.Millisecond
+
+// prepare waits for swaps that are under way.
+func (h *Host) prepare(ctx context.Context, change fleet.Change) (*fleet.Prepared, error) {
+	for {
+		prepared, err := h.fleet.Prepare(ctx, change)
+		var busy *fleet.BusyError
+		if !errors.As(err, &busy) {
+			return prepared, err
+		}
+		select {
+		case <-time.After(busyPoll):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 // pluginChange is what the fleet has to do, and the binders of what it starts.
-func pluginChange(diff config.Diff, next *config.Config, log hclog.Logger) (fleet.Change, map[string]*configBinder) {
+func (h *Host) pluginChange(diff config.Diff, next *config.Config) (fleet.Change, map[string]*configBinder) {
 	starts := make(map[string]bool)
 	for _, name := range diff.Plugins.Added {
 		starts[name] = true
@@ -178,9 +204,9 @@ func pluginChange(diff config.Diff, next *config.Config, log hclog.Logger) (flee
 	binders := make(map[string]*configBinder, len(starts))
 	for _, p := range next.Plugins {
 		if starts[p.Name] {
-			binder := &configBinder{plugin: p, files: next.Files, log: log}
+			binder := &configBinder{plugin: p, files: next.Files, log: h.log}
 			binders[p.Name] = binder
-			change.Start = append(change.Start, boundSpec(next, binder))
+			change.Start = append(change.Start, h.held(boundSpec(next, binder)))
 		}
 	}
 	return change, binders

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/host/fleet"
 )
 
@@ -35,18 +36,26 @@ func toldSwap(swapped fleet.Swapped, err error) (admin.Swap, error) {
 }
 
 func (c controller) swapPlugin(ctx context.Context, name string) (fleet.Swapped, error) {
-	spec, ok := c.pluginSpecOf(name)
-	if !ok {
-		return fleet.Swapped{}, c.noPlugin(name)
+	for {
+		current := c.current.Load()
+		spec, ok := c.pluginSpecOf(current.cfg, name)
+		if !ok {
+			return fleet.Swapped{}, c.noPlugin(name)
+		}
+		swapped, err := c.fleet.Swap(ctx, spec)
+		if err != nil || c.current.Load() == current {
+			return swapped, err
+		}
+		// A reload may have come between the reading and the swap, which then has
+		// taken the plugin back to what it was before.
 	}
-	return c.fleet.Swap(ctx, spec)
 }
 
-// pluginSpecOf is what the configuration in force says about a plugin.
-func (h *Host) pluginSpecOf(name string) (fleet.Spec, bool) {
-	for _, p := range h.cfg().Plugins {
+// pluginSpecOf is what a configuration says about a plugin.
+func (h *Host) pluginSpecOf(cfg *config.Config, name string) (fleet.Spec, bool) {
+	for _, p := range cfg.Plugins {
 		if p.Name == name {
-			return h.held(fleetSpec(h.cfg(), p, h.log)), true
+			return h.held(fleetSpec(cfg, p, h.log)), true
 		}
 	}
 	return fleet.Spec{}, false

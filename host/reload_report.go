@@ -1,11 +1,14 @@
 package host
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/queues"
 )
 
 // reportOf translates a difference that has been put into force.
@@ -25,6 +28,27 @@ func reportOf(diff config.Diff) admin.Reload {
 		report.Warnings = append(report.Warnings, warning+": takes effect at the next start")
 	}
 	return report
+}
+
+// missingQueuesTimeout bounds the look for queues that a reload warns about.
+const missingQueuesTimeout = 5 * time.Second
+
+// missingQueues are warnings about queues that the namespaces need and the
+// database lacks: those namespaces wait.
+func (h *Host) missingQueues(ctx context.Context, cfg *config.Config) (warnings []string) {
+	ctx, cancel := context.WithTimeout(ctx, missingQueuesTimeout)
+	defer cancel()
+	for _, ns := range cfg.Namespaces {
+		for _, queue := range []string{ns.Queue, ns.ResultQueue} {
+			if queue == "" {
+				continue
+			}
+			if exists, err := h.broker.Exists(ctx, queue); err == nil && !exists {
+				warnings = append(warnings, fmt.Sprintf("namespace %q waits: %v", ns.Name, &queues.MissingQueueError{Queue: queue}))
+			}
+		}
+	}
+	return warnings
 }
 
 func reportMembers(m config.Members) admin.Members {

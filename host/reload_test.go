@@ -14,6 +14,7 @@ import (
 
 	"github.com/stephost/stephost/eventsystem"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/host/supervisor"
 )
 
 // reconfigure makes the file say these settings and reloads it.
@@ -306,4 +307,63 @@ func TestDrainAbandonsAReload(t *testing.T) {
 	require.ErrorContains(t, <-failed, "nothing has changed")
 	_, err := b.Reload(t.Context())
 	require.ErrorIs(t, err, admin.ErrConflict)
+}
+
+func TestReloadWarnsOfAMissingQueue(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{})
+	report := b.reconfigured(settings{more: thirdNamespace})
+	require.Len(t, report.Warnings, 1)
+	require.Contains(t, report.Warnings[0], `namespace "c" waits: queue "c_queue" does not exist: create it with`)
+	b.sql(`SELECT pgmq.create('c_queue')`)
+	b.send("c_queue", `{}`)
+	b.results(1)
+}
+
+func TestReloadWaitsForASwapThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	s := settings{plugin: `swap = "stop_first"`}
+	b := start(t, s)
+	b.send("a_queue", b.waiting())
+	b.eventually("it runs", func() bool { return len(b.runs("log")) == 1 })
+	done := make(chan error, 2)
+	go func() {
+		_, err := b.ReloadPlugin(t.Context(), "test")
+		done <- err
+	}()
+	b.inState(supervisor.StateDraining)
+	s.plugin += "\nconfig { word = \"new\" }"
+	go func() {
+		_, err := b.reconfigure(s)
+		done <- err
+	}()
+	b.touch("go")
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	b.send("a_queue", `{"config": true}`)
+	b.results(2)
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results WHERE message::text LIKE '%new%'`))
+}
+
+func TestReloadThatCannotSwitchTheModeTriesAgain(t *testing.T) {
+	t.Parallel()
+	mode := func(m eventsystem.Mode) settings {
+		return settings{
+			queue:  `listen_dsn = "postgres://127.0.0.1:1/nowhere"`,
+			events: fmt.Sprintf("deployment_mode = %q\nlistener { connection_timeout = \"1s\" }", m),
+		}
+	}
+	b := start(t, mode(eventsystem.PollingOnly))
+	for range 2 {
+		next := mode(eventsystem.Hybrid)
+		next.a = "concurrency = 9"
+		report := b.reconfigured(next)
+		require.Equal(t, "event_system.deployment_mode", report.Settings[0].Key)
+		require.Len(t, report.Warnings, 1)
+		require.Contains(t, report.Warnings[0], "the listener does not work")
+		require.Equal(t, eventsystem.PollingOnly, b.Status(t.Context()).Mode)
+		require.Equal(t, 9, b.namespace("a").Concurrency, "the rest is in force")
+	}
+	b.send("a_queue", `{}`)
+	b.results(1)
 }

@@ -154,6 +154,16 @@ func (f *Fleet) Lookup(name string) (Generation, bool) {
 	return Generation{}, false
 }
 
+// SetDrain changes how long the current generation of a plugin may finish its
+// steps once it is replaced or removed.
+func (f *Fleet) SetDrain(name string, limit time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.member(name); m != nil && m.current != nil {
+		m.current.spec.Drain = limit
+	}
+}
+
 // Stop ends all generations, those that drain and those that are being
 // prepared too. Steps in flight are lost; let the processor drain first. When
 // it returns, nothing of the fleet is left.

@@ -234,6 +234,20 @@ func TestStepsThatOutlastTheDrainAreCalledBack(t *testing.T) {
 	require.Equal(t, []processor.Executor{old}, b.recalled)
 }
 
+func TestStepsGetTheDrainThatWasSetLast(t *testing.T) {
+	t.Parallel()
+	b := setup(t, spec(t, "orders", "v1", func(s *fleet.Spec) { s.Drain = 0 }))
+	held, letGo := b.hold("orders")
+	b.SetDrain("orders", patience)
+	b.SetDrain("nobody", patience)
+	_, err := b.Swap(b.ctx(), spec(t, "orders", "v2"))
+	require.NoError(t, err)
+	letGo()
+	require.NotNil(t, held.result(t).GetSuccess())
+	b.only("orders", 2)
+	require.Empty(t, b.recalled)
+}
+
 func TestPluginThatBacksOffIsReplaced(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

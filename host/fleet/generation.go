@@ -77,7 +77,10 @@ func (f *Fleet) forget(m *member) {
 // calls back what it has not finished. It returns early when ctx ends.
 func (f *Fleet) drain(ctx context.Context, g *generation) {
 	began := time.Now()
-	err := within(ctx, g.spec.Drain, g.plugin.Drain)
+	f.mu.Lock()
+	limit := g.spec.Drain
+	f.mu.Unlock()
+	err := within(ctx, limit, g.plugin.Drain)
 	if err == nil || ctx.Err() != nil {
 		return
 	}
