@@ -56,7 +56,7 @@ func (a *app) pluginCommand() *cobra.Command {
 }
 
 func (a *app) printPlugins(list []admin.Plugin) error {
-	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "NEXT START", "PIDS", "RUNNING", "RESTARTS", "CRASHES", "REASON")
+	t := newTable(a.stdout, "PLUGIN", "VERSION", "STATE", "SINCE", "NEXT START", "GEN", "PIDS", "RUNNING", "RESTARTS", "CRASHES", "REASON")
 	for _, plugin := range list {
 		var pids []int
 		running, apart := 0, ""
@@ -69,11 +69,11 @@ func (a *app) printPlugins(list []admin.Plugin) error {
 			}
 			running += instance.InFlight
 		}
-		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt),
+		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt), plugin.Generation,
 			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120)+apart)
 		for _, old := range plugin.Retiring {
-			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", join(old.PIDs), old.InFlight, "-", "-",
-				fmt.Sprintf("generation %d finishes its steps", old.Generation))
+			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", old.Generation, join(old.PIDs), old.InFlight, "-", "-",
+				old.Reason)
 		}
 	}
 	return t.flush()
