@@ -171,7 +171,8 @@ func TestPluginRunsAsAnotherUser(t *testing.T) {
 	s := quickRestart(t, "")
 	s.Command, s.User, s.Dir = reachable(t), "nobody", "/"
 	s.Limits.OpenFiles = 64
-	b := startReady(t, s)
+	b := meddling(t, s, "groups", "")
+	b.awaitReady(t)
 
 	got := b.surroundings(t)
 	require.NotZero(t, got.UID)
