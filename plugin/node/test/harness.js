@@ -40,6 +40,12 @@ export class Host {
     });
   }
 
+  setLogLevel(logLevel) {
+    return new Promise((resolve, reject) => {
+      this.client.SetLogLevel({ logLevel }, (error, answer) => (error ? reject(error) : resolve(answer)));
+    });
+  }
+
   execute() { return new Exchange(this.client.Execute()); }
 
   /** Runs one step and returns its result. */

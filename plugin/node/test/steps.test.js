@@ -142,6 +142,25 @@ test('beyond its concurrency steps wait, and beyond their room they go back', as
   assert.equal((await host.run()).outcome, 'success');
 });
 
+test('log lines say which step they are about, from the level that the host wants', async (t) => {
+  const host = await serving(t, {
+    only(ctx) {
+      ctx.log.debug('looking', { at: 'it' });
+      ctx.log.trace('too much');
+    },
+  });
+  const lines = [];
+  t.mock.method(process.stderr, 'write', (text) => lines.push(JSON.parse(text)));
+  await host.run({ step: 'only' });
+  await host.setLogLevel('debug');
+  await host.run({ step: 'only', attempt: 3 });
+  t.mock.restoreAll();
+  assert.deepEqual(lines.map((line) => ({ ...line, '@timestamp': '' })), [{
+    '@level': 'debug', '@message': 'looking', '@timestamp': '',
+    namespace: 'ns', step: 'only', message_id: 7, attempt: 3, at: 'it',
+  }]);
+});
+
 test('a step that has ended says no more', async (t) => {
   let kept;
   const host = await serving(t, { only(ctx) { kept = ctx; } });

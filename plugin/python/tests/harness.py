@@ -33,6 +33,7 @@ class Host:
 
         self._describe = method("unary_unary", "Describe", messages.DescribeResponse)
         self._configure = method("unary_unary", "Configure", messages.ConfigureResponse)
+        self._set_log_level = method("unary_unary", "SetLogLevel", messages.SetLogLevelResponse)
         self._execute = method("stream_stream", "Execute", messages.ExecuteResponse)
 
     def describe(self):
@@ -41,6 +42,9 @@ class Host:
     def configure(self, config=None):
         raw = b"" if config is None else json.dumps(config).encode()
         return self._configure(messages.ConfigureRequest(config=raw, log_level="off"), timeout=30).diagnostics
+
+    def set_log_level(self, level):
+        self._set_log_level(messages.SetLogLevelRequest(log_level=level), timeout=30)
 
     def execute(self):
         return Exchange(self._execute)

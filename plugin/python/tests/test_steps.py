@@ -1,5 +1,6 @@
 import itertools
 import json
+import logging
 import sys
 import threading
 import unittest
@@ -173,6 +174,24 @@ class StepsTest(unittest.TestCase):
         self.assertEqual(["plugin is at its concurrency"] * 8, refused)
         proceed.set()
         self.assertEqual(1002, len(list(results)))
+
+    def test_log_lines_say_which_step_they_are_about(self):
+        def only(ctx, _message):
+            ctx.log.info("looking", at="it")
+
+        host = self.serve(only)
+        with self.assertLogs("step") as logs:
+            host.run(step="only", attempt=3)
+        self.assertEqual([("looking", {"namespace": "ns", "step": "only", "message_id": 7, "attempt": 3, "at": "it"})], [
+            (record.getMessage(), record.fields) for record in logs.records])
+
+    def test_the_host_sets_the_level(self):
+        host = self.serve(print)
+        self.addCleanup(host.set_log_level, "off")
+        host.set_log_level("debug")
+        self.assertTrue(logging.getLogger("anybody").isEnabledFor(logging.DEBUG))
+        host.set_log_level("warn")
+        self.assertFalse(logging.getLogger("anybody").isEnabledFor(logging.INFO))
 
     def test_a_step_that_has_ended_says_no_more(self):
         kept = []
