@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/host/processor"
+	"github.com/stephost/stephost/host/registry"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
@@ -207,4 +208,31 @@ func TestLargeSuspectGivesItsSlotBackWhileItWaits(t *testing.T) {
 	plugin.probation.Unlock()
 	close(plugin.hold)
 	require.Equal(t, processor.OutcomeSucceeded, b.settled(1)[0].Outcome)
+}
+
+func TestSuspectThatAPluginDidNotAcceptIsNotRedirected(t *testing.T) {
+	t.Parallel()
+	running, swapped := make(chan struct{}), make(chan struct{})
+	old := newScripted(func(context.Context, *pluginv1.Step) *pluginv1.Result {
+		close(running)
+		<-swapped
+		return &pluginv1.Result{Outcome: &pluginv1.Result_NotAccepted{NotAccepted: &pluginv1.NotAccepted{Reason: "draining"}}}
+	})
+	var ran atomic.Int64
+	next := newScripted(func(context.Context, *pluginv1.Step) *pluginv1.Result {
+		ran.Add(1)
+		return succeeded(`null`)
+	})
+	next.refuse(errors.New("no turn"))
+	var table registry.Registry
+	bind(t, &table, old)
+	b := setup(t, old, func(o *processor.Options) { o.Registry = &table })
+	t.Cleanup(next.work.Wait)
+	b.suspect(1, 1)
+	<-running
+	bind(t, &table, next)
+	close(swapped)
+	require.Equal(t, "draining", b.settled(1)[0].Err)
+	require.Equal(t, "no turn", b.settled(1)[0].Err, "it has become no ordinary message")
+	require.Zero(t, ran.Load())
 }
