@@ -195,6 +195,7 @@ func TestReloadOfAnInvalidFileChangesNothing(t *testing.T) {
 	}
 	b.send("a_queue", `{}`)
 	b.results(1)
+	require.EqualValues(t, 6, b.metrics()[`stephost_reloads_total{result="refused"}`])
 	require.Equal(t, []string{"a"}, changedNames(b.reconfigured(settings{a: "concurrency = 9"}).Namespaces))
 }
 

@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -285,6 +286,25 @@ func TestChangedLimitsAreInForce(t *testing.T) {
 	b.settled(4)
 }
 
+func TestFailedRebindingChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, newScripted(succeed))
+	_, err := b.Apply(t.Context(), b.plan(func(p *processor.Plan) {
+		p.Namespaces = []processor.Namespace{other(p.Namespaces[0])}
+		p.Limits.MaxConcurrent = 1
+		p.Rebind = func() error {
+			b.send(`{}`)
+			return errors.New("no")
+		}
+	}))
+	require.EqualError(t, err, "no")
+	require.Equal(t, "ns", b.settled(1)[0].Namespace, "it goes on, with what came meanwhile")
+	status, err := processor.Do(t.Context(), b.Processor, processor.GetStatus{})
+	require.NoError(t, err)
+	require.Len(t, status.Namespaces, 1)
+	require.Equal(t, b.opts.MaxConcurrent, status.SlotsTotal)
+}
+
 func TestApplyIsRefusedOnceTheEndHasBegun(t *testing.T) {
 	t.Parallel()
 	g := newGate()
@@ -364,4 +384,8 @@ func TestReloadsInALoopUnderLoadLoseNothing(t *testing.T) {
 	require.Equal(t, total, b.count(`SELECT count(*) FROM pgmq.q_results WHERE (message->>'success')::bool`))
 	require.Equal(t, total, b.count(`SELECT count(DISTINCT (message->>'queue', message->>'message_id')) FROM pgmq.q_results`))
 	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_ns_dead`))
+	require.Eventually(t, func() bool {
+		status, err := processor.Do(t.Context(), b.Processor, processor.GetStatus{})
+		return err == nil && len(status.Namespaces) == len(names) && status.SlotsUsed == 0 && status.BytesHeld == 0
+	}, patience, 5*time.Millisecond, "nothing is left of the lanes that went")
 }

@@ -30,7 +30,9 @@ queued.
 Everything is checked first, and changed plugins must come up: otherwise nothing
 changes, what is wrong is shown, and the exit code is 2. What takes effect at the
 next start only is shown as a warning. A mode that was set by an operator and
-paused namespaces stay so.`,
+paused namespaces stay so.
+
+Where host.admin has changed, name the address that is in force with --admin.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
