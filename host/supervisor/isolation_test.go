@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/host/supervisor"
-	"github.com/stephost/stephost/host/supervisor/shim"
 )
 
 // surroundings is what the test plugin's step "self" sees.
@@ -242,7 +241,7 @@ func TestOrdinaryHost(t *testing.T) {
 	}
 	cmd := exec.Command(reachable(t), "-test.run=^TestOrdinaryHost$", "-test.v")
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), "TMPDIR=/tmp")
+	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 61359, Gid: 61359}}
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -294,7 +293,8 @@ func (b *bench) failureUnlessReady(t *testing.T) string {
 func TestShimRefusesOtherUse(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{}, {"stage"}, {"/bin/true", "true"}, {"{}", "/bin/true"}} {
-		out, err := exec.Command(testBinary(t), append([]string{shim.Command}, args...)...).CombinedOutput()
+		command := append(shimCommand(t), args...)
+		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 		require.ErrorContains(t, err, "exit status 2")
 		require.Contains(t, string(out), "for the host's own use")
 	}

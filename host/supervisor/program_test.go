@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -48,7 +49,7 @@ func meddling(t *testing.T, s supervisor.Spec, how, other string) *bench {
 	t.Helper()
 	log := &logBuffer{}
 	d := deps(t, log)
-	d.Shim = []string{testBinary(t), meddlerCommand, how, s.Command, other, shim.Command}
+	d.Shim = append(slices.Clone(shimCommand(t)[:3]), meddlerCommand, how, s.Command, other, shim.Command)
 	return startWith(t, s, d, log)
 }
 

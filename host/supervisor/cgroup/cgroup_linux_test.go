@@ -81,7 +81,7 @@ func TestHostMakesRoomForItsChildren(t *testing.T) {
 	defer func() { _ = handle.Close() }()
 
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), helperVariable+"="+have[0])
+	cmd.Env = append(os.Environ(), helperVariable+"="+have[0], "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(handle.Fd())}
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
