@@ -72,3 +72,15 @@ func TestExitCodes(t *testing.T) {
 		require.Equal(t, test.want, exitCode(t.Context(), test.err), test.err)
 	}
 }
+
+func TestRetiringGenerationsAreListed(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	require.NoError(t, a.printPlugins([]admin.Plugin{{
+		Name: "orders", Version: "v2", State: "ready", Generation: 2, Instances: []admin.Instance{{PID: 20, InFlight: 5}},
+		Retiring: []admin.Retiring{{Generation: 1, Version: "v1", State: "draining", PIDs: []int{10, 11}, InFlight: 3, Reason: "it finishes its steps"}},
+	}}))
+	require.Regexp(t, `(?m)^orders +v2 +ready +never +- +2 +20 +5 `, out.String())
+	require.Regexp(t, `(?m)^orders +v1 +draining +never +- +1 +10,11 +3 +- +- +it finishes its steps$`, out.String())
+}
