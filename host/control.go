@@ -206,6 +206,11 @@ func pluginStatus(g fleet.Generation) admin.Plugin {
 			NextAttempt: i.NextAttempt, LastError: i.LastError,
 		})
 	}
+	for _, r := range s.Replaced {
+		plugin.Replaced = append(plugin.Replaced, admin.Replaced{
+			Index: r.Instance, PID: r.PID, InFlight: r.InFlight, Reason: r.Reason,
+		})
+	}
 	return plugin
 }
 

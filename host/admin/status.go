@@ -138,8 +138,19 @@ type Plugin struct {
 	// Generation counts the versions that ran here, from 1. The counts above are
 	// of this one.
 	Generation int `json:"generation"`
+	// Replaced are processes with a handler that hangs which have not ended yet.
+	Replaced []Replaced `json:"replaced,omitempty"`
 	// Retiring are older generations that finish their steps.
 	Retiring []Retiring `json:"retiring,omitempty"`
+}
+
+// Replaced is a process that takes no more steps because a handler hangs in
+// it; its other steps may finish.
+type Replaced struct {
+	Index    int    `json:"index"`
+	PID      int    `json:"pid"`
+	InFlight int    `json:"in_flight"`
+	Reason   string `json:"reason"`
 }
 
 // Retiring is a generation that takes no more steps.

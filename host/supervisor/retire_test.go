@@ -73,6 +73,7 @@ func TestHungHandlerCostsItsProcess(t *testing.T) {
 	b.echoes(t)
 	require.NoError(t, syscall.Kill(old, 0), "the old process is spared for the other step")
 	require.Empty(t, sk.answers)
+	require.Equal(t, []supervisor.ReplacedStatus{{PID: old, InFlight: 2, Reason: errHung.Error()}}, b.Status().Replaced)
 
 	// The other step can still be reached, and then nothing keeps the process.
 	b.Cancel([]uint64{other}, pluginv1.CancelReason_CANCEL_REASON_TIMEOUT)
@@ -88,7 +89,8 @@ func TestHungHandlerCostsItsProcess(t *testing.T) {
 	awaitGone(t, old)
 	awaitGone(t, grandchild)
 	require.Contains(t, log.await(t, "a handler hangs"), strconv.Itoa(old))
-	require.EqualValues(t, 1, b.Status().Restarts)
+	status = b.awaitStatus(t, func(s supervisor.Status) bool { return len(s.Replaced) == 0 })
+	require.EqualValues(t, 1, status.Restarts)
 }
 
 // TestHungHandlerOfAnExclusivePlugin has a plugin of which no two processes

@@ -1,6 +1,10 @@
 package supervisor
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Status is what a plugin is doing.
 type Status struct {
@@ -26,6 +30,9 @@ type Status struct {
 	// Pool is how many instances there are to be.
 	Pool      int
 	Instances []InstanceStatus
+	// Replaced are the processes with a handler that hangs which have not ended
+	// yet.
+	Replaced []ReplacedStatus
 	// StrayResults counts results for steps that were not in flight,
 	// DroppedLogLines what was too much for the host's log.
 	StrayResults    uint64
@@ -77,6 +84,17 @@ type InstanceStatus struct {
 	NextAttempt time.Time
 }
 
+// ReplacedStatus is a process that takes no more steps because a handler hangs
+// in it; its other steps may finish.
+type ReplacedStatus struct {
+	Instance int
+	PID      int
+	// InFlight counts the step that hangs, too.
+	InFlight int
+	// Reason names the handler.
+	Reason string
+}
+
 // Status tells what the plugin is doing.
 func (p *Plugin) Status() Status {
 	p.mu.Lock()
@@ -99,5 +117,12 @@ func (p *Plugin) Status() Status {
 	if b, used := p.probation.status(); used {
 		s.Instances = append(s.Instances, b)
 	}
+	for proc := range p.retired {
+		s.Replaced = append(s.Replaced, ReplacedStatus{
+			Instance: proc.instance, PID: proc.hang.PID,
+			InFlight: int(proc.inFlight.Load()), Reason: inShort(proc.hang),
+		})
+	}
+	slices.SortFunc(s.Replaced, func(a, b ReplacedStatus) int { return cmp.Compare(a.PID, b.PID) })
 	return s
 }

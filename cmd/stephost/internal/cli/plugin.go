@@ -71,6 +71,9 @@ func (a *app) printPlugins(list []admin.Plugin) error {
 		}
 		t.row(plugin.Name, plugin.Version, pluginState(plugin), ago(plugin.Since), nextStart(plugin.NextAttempt), plugin.Generation,
 			join(pids), running, plugin.Restarts, plugin.Crashes, shorten(plugin.Reason, 120)+apart)
+		for _, r := range plugin.Replaced {
+			t.row(plugin.Name, plugin.Version, "replaced", "-", "-", plugin.Generation, r.PID, r.InFlight, "-", "-", shorten(r.Reason, 120))
+		}
 		for _, old := range plugin.Retiring {
 			t.row(plugin.Name, old.Version, old.State, ago(old.Since), "-", old.Generation, join(old.PIDs), old.InFlight, "-", "-",
 				old.Reason)
