@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FieldError, Permanent, RetryAfter, serve } from 'stephost';
 
 function greet(ctx, { name, language = 'en' }) {
+  if (!name) throw new Permanent('there is no name in the message');
   const greeting = ctx.app.greetings[language];
   if (!greeting) throw new Permanent(`there is no greeting in language ${language}`);
   ctx.log.info('greeting', { name, language });
