@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/stephost/stephost/host/supervisor"
 )
 
 func stopClauses() []Clause {
@@ -82,15 +86,35 @@ func checkHostGone(ctx context.Context, k *kit) error {
 	}
 	h := p.Handshake()
 	const hint = "serve from the process that was started, and start no others that leave its process group"
+	address, forget := lasting(h)
+	defer forget()
 	if err := p.Abandon(); err != nil {
 		return violated("the process ends with its host", err.Error(), hint)
 	}
 	dial, cancel := k.patience(ctx)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(dial, h.Network, h.Address)
+	conn, err := new(net.Dialer).DialContext(dial, h.Network, address)
 	if err != nil {
 		return nil
 	}
 	_ = conn.Close()
 	return violated("nobody on "+h.Address, "a connection was accepted", hint)
+}
+
+// lasting is an address that leads to whoever serves on the plugin's also after
+// the shim has removed the directory of its socket.
+func lasting(h supervisor.Handshake) (address string, forget func()) {
+	if h.Network != "unix" {
+		return h.Address, func() {}
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(filepath.Dir(h.Address)), "s")
+	if err != nil {
+		return h.Address, func() {}
+	}
+	forget = func() { _ = os.RemoveAll(dir) }
+	address = filepath.Join(dir, "s")
+	if err := os.Link(h.Address, address); err != nil {
+		address = h.Address
+	}
+	return address, forget
 }
