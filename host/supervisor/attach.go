@@ -55,14 +55,12 @@ func (i *instance) runAttached() {
 	p := i.plugin
 	defer i.debut.end(ErrStopped)
 	defer i.stopped()
-	i.begins(fmt.Sprintf("attaches process %d", p.spec.Attach.PID))
 	proc, err := attachProcess(p.starts, &p.spec, &p.deps, p.log, &p.counters)
 	if err != nil {
 		i.lost(err)
 		return
 	}
 	i.ready(proc, 0)
-	i.begins(fmt.Sprintf("attached to process %d; health deadlines and step timeouts are suspended", proc.runner.pid()))
 	// A process whose handler hangs is not replaced: it may be at a breakpoint.
 	select {
 	case <-proc.failed:
@@ -76,13 +74,6 @@ func (i *instance) runAttached() {
 		proc.halfClose()
 		proc.bury(ErrStopped)
 	}
-}
-
-// begins says why the instance is in its state, which does not change.
-func (i *instance) begins(reason string) {
-	i.plugin.mu.Lock()
-	defer i.plugin.mu.Unlock()
-	i.become(i.state, reason)
 }
 
 // lost is the end of the attachment.

@@ -138,6 +138,9 @@ func (i *instance) ready(proc *process, took time.Duration) {
 	if p.prober == i {
 		reason = fmt.Sprintf("the probe succeeded: started in %v", took.Round(time.Millisecond))
 	}
+	if p.spec.Attach != nil {
+		reason = fmt.Sprintf("attached to process %d; health deadlines and step timeouts are suspended", p.spec.Attach.PID)
+	}
 	i.proc = proc
 	i.lastErr = nil
 	p.timeToReady = took

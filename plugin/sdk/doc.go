@@ -302,9 +302,12 @@
 //   - The program itself runs only inside a host and says so when it is started
 //     from a shell. The host's log_level = "debug" shows everything that the
 //     plugin logs.
-//   - What a debugger stops does not answer the host's health check and is killed
-//     before long, so attach one for tracepoints rather than breakpoints;
-//     `stephost plugin list` shows the process ids.
+//   - Started with STEPHOST_ATTACH set to the plugin's name in config.hcl, the
+//     program attaches to a running `stephost dev` instead and takes over the
+//     plugin's steps. So it can be debugged: while it is attached no deadline is
+//     in force. docs/debugging.md tells more.
+//   - A process that the host has started and that a debugger stops does not
+//     answer the host's health check and is killed before long.
 //
 // [sdktest]: https://pkg.go.dev/github.com/stephost/stephost/plugin/sdk/sdktest
 package sdk
