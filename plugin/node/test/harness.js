@@ -10,6 +10,9 @@ import { Logger } from '../lib/log.js';
 import { Plugin } from '../lib/plugin.js';
 import { addServices, pluginService } from '../lib/services.js';
 
+// Bounds every wait, in milliseconds; nothing depends on its length.
+const PATIENCE = 30_000;
+
 export const Client = makeClientConstructor(pluginService, 'PluginService');
 
 export class Host {
@@ -67,11 +70,16 @@ export class Exchange {
       this.results.push(...results);
       this.heartbeats.push(...heartbeats);
     });
-    this.ended = once(call, 'end');
+    this.ended = once(call, 'end', { signal: AbortSignal.timeout(PATIENCE) });
     this.ended.catch(() => {});
   }
 
   send(request) { this.call.write(request); }
+
+  /** Waits for n results in all. */
+  async received(n) {
+    while (this.results.length < n) await once(this.call, 'data', { signal: AbortSignal.timeout(PATIENCE) });
+  }
 
   /** Half-closes and returns all results once the plugin has ended the stream. */
   async end() {

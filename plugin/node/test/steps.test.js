@@ -103,7 +103,7 @@ test('a drain gives back what waits and finishes what runs', async (t) => {
   cancelling.send({ cancellations: [{ id: '3', reason: 'CANCEL_REASON_REQUESTED' }] });
   await cancelling.end();
   stream.call.end();
-  while (stream.results.length < 2) await new Promise(setImmediate);
+  await stream.received(2);
   proceed.open();
   const outcomes = (await stream.end()).map(({ id, outcome, notAccepted }) => [id, outcome, notAccepted?.reason]);
   assert.deepEqual(outcomes, [
@@ -134,10 +134,10 @@ test('beyond its concurrency steps wait, and beyond their room they go back', as
   const host = await serving(t, { only: () => proceed.promise }, { concurrency: 2 });
   const stream = host.execute();
   stream.send({ steps: Array.from({ length: 1010 }, (_, n) => newStep(n + 1)) });
-  while (stream.results.length < 8) await new Promise(setImmediate);
+  await stream.received(8);
   assert.ok(stream.results.every(({ notAccepted }) => notAccepted.reason === 'plugin is at its concurrency'));
   proceed.open();
-  while (stream.results.length < 1010) await new Promise(setImmediate);
+  await stream.received(1010);
   await stream.end();
   assert.equal((await host.run()).outcome, 'success');
 });
@@ -166,7 +166,7 @@ test('a step that has ended says no more', async (t) => {
   const host = await serving(t, { only(ctx) { kept = ctx; } });
   const stream = host.execute();
   stream.send({ steps: [newStep(1)] });
-  while (stream.results.length < 1) await new Promise(setImmediate);
+  await stream.received(1);
   kept.heartbeat({ fraction: 1 });
   assert.throws(() => kept.emit({ queue: 'q' }, 1), /the step has ended/);
   await stream.end();
