@@ -16,7 +16,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -249,77 +248,12 @@ func plainDiagnosis(diags []*pluginv1.Diagnostic) error {
 	return errors.Join(errs...)
 }
 
-// checkHealth asks once. Any answer but "not serving" is a sign of life.
-func (p *process) checkHealth(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.spec.Timeouts.Health)
-	defer cancel()
-	resp, err := p.api.Health.Check(ctx, &healthpb.HealthCheckRequest{})
-	switch {
-	case status.Code(err) == codes.Unimplemented:
-		return nil
-	case err != nil:
-		return fmt.Errorf("health check: %w", inTime(err, p.spec.Timeouts.Health))
-	case resp.GetStatus() == healthpb.HealthCheckResponse_NOT_SERVING:
-		return errors.New("health check: it says that it is not serving")
-	}
-	return nil
-}
-
 // inTime puts an expired deadline into words.
 func inTime(err error, limit time.Duration) error {
 	if status.Code(err) == codes.DeadlineExceeded {
 		return fmt.Errorf("no answer within %v", limit)
 	}
 	return err
-}
-
-// watch notices the end of the process and ends it when it stops answering.
-func (p *process) watch() {
-	c := p.runner.process()
-	p.work.Go(func() {
-		select {
-		case <-c.exited:
-			p.fail(nil)
-		case <-p.life.Done():
-		}
-	})
-	p.work.Go(func() {
-		tick := time.NewTicker(p.spec.Timeouts.HealthInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-p.life.Done():
-				return
-			}
-			if err := p.checkHealth(p.life); err != nil && p.life.Err() == nil {
-				p.fail(err)
-				return
-			}
-		}
-	})
-	p.watchStreams()
-}
-
-// watchStreams notices streams that end too early.
-func (p *process) watchStreams() {
-	for _, s := range []*stream{p.small, p.large} {
-		p.work.Go(func() {
-			<-s.ended
-			if err := s.failure(); err != nil {
-				p.fail(err)
-			}
-		})
-	}
-}
-
-// fail declares the process unfit. The first cause counts; nil says that it
-// ended by itself.
-func (p *process) fail(cause error) {
-	p.failOnce.Do(func() {
-		p.cause = cause
-		close(p.failed)
-	})
 }
 
 // abort ends a process that did not become ready.

@@ -111,25 +111,7 @@ func (i *instance) letGo(proc *process) bool {
 func (p *Plugin) layToRest(proc *process) {
 	// What has not started comes back now.
 	proc.halfClose()
-	grace := time.NewTimer(p.spec.Timeouts.Retire)
-	defer grace.Stop()
-	var crash *CrashError
-waiting:
-	for proc.owesOthers() {
-		select {
-		case <-proc.relieved:
-		case <-proc.failed:
-			crash = proc.examine()
-			break waiting
-		case <-grace.C:
-			p.log.Warn("steps are lost with a process that is replaced: they did not finish in time", "instance", proc.instance,
-				"pid", proc.hang.PID, "waited", p.spec.Timeouts.Retire)
-			break waiting
-		case <-p.stops:
-			break waiting
-		}
-	}
-	if crash != nil {
+	if crash := p.spareOthers(proc); crash != nil {
 		crash = proc.buryCrashed(crash)
 		p.log.Error("a process that had been replaced failed", "instance", proc.instance, "error", crash.Report())
 	} else {
@@ -139,6 +121,27 @@ waiting:
 	defer p.mu.Unlock()
 	delete(p.retired, proc)
 	p.publish()
+}
+
+// spareOthers waits until all steps but those that were given up have come back,
+// or have had their time. It returns the crash if the process ends meanwhile.
+func (p *Plugin) spareOthers(proc *process) *CrashError {
+	grace := time.NewTimer(p.spec.Timeouts.Retire)
+	defer grace.Stop()
+	for proc.owesOthers() {
+		select {
+		case <-proc.relieved:
+		case <-proc.failed:
+			return proc.examine()
+		case <-grace.C:
+			p.log.Warn("steps are lost with a process that is replaced: they did not finish in time", "instance", proc.instance,
+				"pid", proc.hang.PID, "waited", p.spec.Timeouts.Retire)
+			return nil
+		case <-p.stops:
+			return nil
+		}
+	}
+	return nil
 }
 
 // owesOthers reports whether the process has steps that the host has not given
