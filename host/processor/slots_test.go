@@ -41,6 +41,34 @@ func TestSlotsReserveForNewcomers(t *testing.T) {
 	require.Equal(t, 1, s.reserve(quiet, 5))
 }
 
+func TestSlotsOfALaneThatLeftAreFree(t *testing.T) {
+	t.Parallel()
+	s := newSlots(100)
+	greedy, quiet := s.join(1000, func() {}), s.join(10, func() {})
+	require.Equal(t, 1, s.reserve(quiet, 1))
+	require.Equal(t, 90, s.reserve(greedy, 1000), "nine more are the other's guarantee")
+	s.release(quiet, 1, false)
+	s.leave(quiet)
+	require.Equal(t, 10, s.reserve(greedy, 1000), "nothing is kept for it")
+}
+
+func TestSlotsChangeWhileTheyAreInUse(t *testing.T) {
+	t.Parallel()
+	s := newSlots(10)
+	sh := s.join(100, func() {})
+	require.Equal(t, 10, s.reserve(sh, 10))
+	s.resize(4)
+	s.release(sh, 5, false)
+	require.Zero(t, s.reserve(sh, 1), "five are in use")
+	s.release(sh, 2, false)
+	require.Equal(t, 1, s.reserve(sh, 10))
+	s.resize(20)
+	require.Equal(t, 16, s.reserve(sh, 100))
+	s.relimit(sh, 5)
+	s.release(sh, 16, false)
+	require.Equal(t, 1, s.reserve(sh, 100))
+}
+
 func TestSlotsWakeTheStarved(t *testing.T) {
 	t.Parallel()
 	s := newSlots(2)
