@@ -286,6 +286,7 @@ func (h *Host) stopGrace() time.Duration {
 // Close frees what New acquired. Run calls it.
 func (h *Host) Close() {
 	h.closeOnce.Do(func() {
+		h.reloads.end()
 		if h.broker != nil {
 			h.broker.Close()
 		}

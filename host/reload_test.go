@@ -368,3 +368,15 @@ func TestReloadThatCannotSwitchTheModeTriesAgain(t *testing.T) {
 	b.send("a_queue", `{}`)
 	b.results(1)
 }
+
+func TestCloseAbandonsAReloadOfAHostThatNeverRan(t *testing.T) {
+	t.Parallel()
+	b := build(t, newDatabase(t), settings{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := b.Reload(ctx) // waits for the start
+	require.ErrorIs(t, err, context.Canceled)
+	b.Close() // goleak finds what it leaves
+	_, err = b.Reload(t.Context())
+	require.ErrorIs(t, err, admin.ErrConflict)
+}

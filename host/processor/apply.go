@@ -152,23 +152,6 @@ func (p *Processor) part(lanes []*lane, patience time.Duration) <-chan struct{} 
 	return gone
 }
 
-// hold keeps a lane from claiming, until it is stopped or let go on.
-func (l *lane) hold(held bool) {
-	l.mu.Lock()
-	l.stopped = held
-	l.mu.Unlock()
-	poke(l.wake)
-}
-
-// leave makes the lane claim no more, since its namespace is gone.
-func (l *lane) leave() {
-	l.mu.Lock()
-	l.leaving = true
-	l.mu.Unlock()
-	l.stop()
-	l.close()
-}
-
 // remove waits until a lane has finished and takes it away. The end of the
 // processor ends it early: then the drain has done the rest.
 func (p *Processor) remove(l *lane, patience time.Duration) {
