@@ -23,6 +23,13 @@ type programs struct {
 	files map[string]*watchedFile // by plugin
 }
 
+// A program is looked at every watchInterval, and is complete when it has not
+// changed for watchQuiet: it may be copied from far away.
+const (
+	watchInterval = 250 * time.Millisecond
+	watchQuiet    = 500 * time.Millisecond
+)
+
 // watchedFile is the program of one plugin.
 type watchedFile struct {
 	command string
@@ -39,7 +46,7 @@ func (p *programs) start() {
 	p.end = cancel
 	p.look(ctx)
 	p.looking.Go(func() {
-		tick := time.NewTicker(filewatch.Interval)
+		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for {
 			select {
@@ -76,7 +83,7 @@ func (p *programs) look(ctx context.Context) {
 		file := p.files[plugin.Name]
 		if file == nil || file.command != plugin.Command {
 			sum, _ := filewatch.Sum(plugin.Command) // not there: any content is new
-			file = &watchedFile{command: plugin.Command, sum: sum}
+			file = &watchedFile{command: plugin.Command, sum: sum, changes: filewatch.Debounce{Quiet: watchQuiet}}
 		}
 		watched[plugin.Name] = file
 		if file.swapping || !file.changes.Look(filewatch.State(file.command), time.Now()) {

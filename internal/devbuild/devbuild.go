@@ -38,6 +38,13 @@ type Builder struct {
 	units []*unit
 }
 
+// Sources are looked at every interval, and are saved when none has changed for
+// quiet: editors write several files, and in several steps.
+const (
+	interval = 150 * time.Millisecond
+	quiet    = 150 * time.Millisecond
+)
+
 // unit is one package and what is known of it.
 type unit struct {
 	Package
@@ -168,7 +175,7 @@ func (b *Builder) Unbuilt(plugin string) string {
 func (b *Builder) Run(ctx context.Context) {
 	var builds sync.WaitGroup
 	defer builds.Wait()
-	tick := time.NewTicker(filewatch.Interval)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		b.mu.Lock()

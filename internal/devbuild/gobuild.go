@@ -29,7 +29,7 @@ func (b *Builder) make(ctx context.Context, u *unit) (fresh string, err error) {
 		u.sources = sourcesOf(u.Dir, packages)
 	}
 	// Before the build, so that what is saved from now on is built again.
-	u.changes = filewatch.Debounce{}
+	u.changes = filewatch.Debounce{Quiet: quiet}
 	u.changes.Look(u.state(), time.Now())
 	if err != nil {
 		return "", err

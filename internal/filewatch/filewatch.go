@@ -14,13 +14,6 @@ import (
 	"time"
 )
 
-// Interval is how often to look, and Quiet how long files must have been left
-// alone to be complete.
-const (
-	Interval = 250 * time.Millisecond
-	Quiet    = 500 * time.Millisecond
-)
-
 // State says what is known of a file without reading it; it changes whenever
 // the file does. A file that is not there has one too.
 func State(path string) string {
@@ -49,10 +42,13 @@ func Sum(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Debounce tells when a state has changed and then stayed the same for Quiet.
+// Debounce tells when a state has changed and then stayed the same for a while.
 // The first state that it is shown is the one that changes count from. It is
 // not safe for concurrent use.
 type Debounce struct {
+	// Quiet is how long files must have been left alone to be complete.
+	Quiet time.Duration
+
 	begun         bool
 	settled, seen string
 	since         time.Time
@@ -67,7 +63,7 @@ func (d *Debounce) Look(state string, now time.Time) bool {
 	if state != d.seen {
 		d.seen, d.since = state, now
 	}
-	if d.seen == d.settled || now.Sub(d.since) < Quiet {
+	if d.seen == d.settled || now.Sub(d.since) < d.Quiet {
 		return false
 	}
 	d.settled = d.seen

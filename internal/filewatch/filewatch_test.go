@@ -13,7 +13,7 @@ import (
 
 func TestDebounceWaitsUntilNothingChangesAnyMore(t *testing.T) {
 	t.Parallel()
-	var d filewatch.Debounce
+	d := filewatch.Debounce{Quiet: time.Second}
 	now := time.Now()
 	look := func(state string, after time.Duration) bool {
 		now = now.Add(after)
@@ -22,8 +22,8 @@ func TestDebounceWaitsUntilNothingChangesAnyMore(t *testing.T) {
 	require.False(t, look("a", 0), "the first state is no change")
 	require.False(t, look("a", time.Hour))
 	require.False(t, look("b", 0))
-	require.False(t, look("c", filewatch.Quiet), "it is being written")
-	require.False(t, look("c", filewatch.Quiet-1))
+	require.False(t, look("c", d.Quiet), "it is being written")
+	require.False(t, look("c", d.Quiet-1))
 	require.True(t, look("c", 1))
 	require.False(t, look("c", time.Hour), "once for each change")
 	require.False(t, look("d", 0))
