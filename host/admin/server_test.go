@@ -220,6 +220,20 @@ func TestPluginReload(t *testing.T) {
 	require.Equal(t, "the old version serves on: exit status 3", got.error(t))
 }
 
+func TestPluginAttach(t *testing.T) {
+	t.Parallel()
+	b := setup(t, "")
+	const body = `{"network": "unix", "address": "/tmp/p.sock", "pid": 4711, "protocol": 1}`
+
+	got := b.do(t, http.MethodPost, "/plugins/orders/attach", body)
+	require.Equal(t, http.StatusOK, got.code, got.body)
+	require.Contains(t, got.body, "4711")
+	require.Equal(t, http.StatusForbidden, b.do(t, http.MethodPost, "/plugins/nowhere/attach", body).code)
+	for _, bad := range []string{"", `{"network": "unix"}`, `{"network": "tcp", "address": "192.0.2.1:1", "protocol": 1}`} {
+		require.Equal(t, http.StatusBadRequest, b.do(t, http.MethodPost, "/plugins/orders/attach", bad).code, bad)
+	}
+}
+
 func TestReloadOfTheConfiguration(t *testing.T) {
 	t.Parallel()
 	b := setup(t, "")
