@@ -15,6 +15,10 @@ const leaseTimeout = time.Second
 // unlockProgram. Where this process may not have one, or the file system has
 // none, the file stays open to those who may write into it.
 func lockProgram(file *os.File) error {
+	if onNetwork(file) {
+		// They refuse leases with the word that elsewhere means a writer.
+		return nil
+	}
 	deadline := time.Now().Add(leaseTimeout)
 	for {
 		_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
@@ -28,6 +32,19 @@ func lockProgram(file *os.File) error {
 		// process that has not executed its own program yet.
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// onNetwork recognises the file systems of NFS and of Windows' shares.
+func onNetwork(file *os.File) bool {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil {
+		return false
+	}
+	switch uint32(fs.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:
+		return true
+	}
+	return false
 }
 
 // unlockProgram gives the lease back. Closing would not do: the shim has the
