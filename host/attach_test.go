@@ -111,8 +111,12 @@ func TestDebuggedPluginFollowsTheHost(t *testing.T) {
 	d := b.debug("test@" + b.AdminAddr())
 	b.servedBy(func(pid int) bool { return pid == d.Process.Pid })
 
-	// A swap lets go of it, and it comes back.
+	// A new version of the program does not disturb it.
 	generation := b.plugin().Generation
+	require.NoError(t, b.ProgramChanged(t.Context(), "test"))
+	require.Equal(t, generation, b.plugin().Generation)
+
+	// A swap lets go of it, and it comes back.
 	_, err := b.ReloadPlugin(t.Context(), "test")
 	require.NoError(t, err)
 	b.servedBy(func(pid int) bool { return pid == d.Process.Pid })

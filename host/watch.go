@@ -109,7 +109,7 @@ func (f *watchedFile) changed() (sum string, ok bool) {
 
 func (p *programs) swap(ctx context.Context, plugin string, file *watchedFile, sum string) {
 	p.host.log.Info("the program of a plugin has changed", "plugin", plugin, "command", file.command)
-	_, err := controller{p.host}.swapPlugin(ctx, plugin)
+	err := p.host.ProgramChanged(ctx, plugin)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	file.swapping = false

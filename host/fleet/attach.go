@@ -27,6 +27,19 @@ func (f *Fleet) Attach(ctx context.Context, name string, to protocol.Attachment)
 	return f.Swap(ctx, spec)
 }
 
+// Follow says what is to be started once the attached process of a plugin has
+// ended, and reports whether there is one.
+func (f *Fleet) Follow(spec Spec) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.member(spec.Name)
+	if m == nil || m.current == nil || m.current.spec.Attach == nil {
+		return false
+	}
+	m.current.after = &spec
+	return true
+}
+
 // watchAttached waits for the end of an attached process.
 func (f *Fleet) watchAttached(m *member, g *generation) {
 	f.background.Go(func() {
@@ -63,6 +76,9 @@ func (f *Fleet) replaced(m *member, g *generation) bool {
 		return false
 	}
 	spec := g.spec
+	if g.after != nil {
+		spec = *g.after
+	}
 	spec.Attach = nil
 	log := f.opts.Deps.Logger.With("plugin", m.name)
 	own, err := f.begin(m, spec)

@@ -22,6 +22,9 @@ type generation struct {
 	spec   Spec
 	number int
 	plugin *supervisor.Plugin
+	// after is what follows an attached process where it is not spec; the fleet's
+	// mutex guards it.
+	after *Spec
 	// gone is closed when it has been stopped.
 	gone chan struct{}
 }

@@ -43,10 +43,7 @@ func (d *dev) build(ctx context.Context, steps *stepPrinter) error {
 	}
 	d.builder = devbuild.New(devbuild.Options{
 		Show: steps.say,
-		Swap: func(ctx context.Context, plugin string) error {
-			_, err := d.host.ReloadPlugin(ctx, plugin)
-			return err
-		},
+		Swap: func(ctx context.Context, plugin string) error { return d.host.ProgramChanged(ctx, plugin) },
 	})
 	return d.builder.Build(ctx, packages)
 }
