@@ -106,6 +106,20 @@ func TestSwapsOfABusyPluginLoseNothing(t *testing.T) {
 		b.undisturbed(sent)
 		b.measured()
 	})
+	t.Run("an exclusive pool", func(t *testing.T) {
+		t.Parallel()
+		b := busy(t, conf{"plugin.swap": `"stop_first"`, "plugin.instances": "2"})
+		sent := 0
+		for range swaps {
+			b.send("a_queue", bodies(200, `{"ms": 5}`)...)
+			sent += 200
+			b.reload()
+		}
+		// What had not started when the old version made room was given back.
+		b.results(sent)
+		require.Equal(t, sent, b.count(`SELECT count(*) FROM pgmq.q_results WHERE (message->>'success')::bool`))
+		b.measured()
+	})
 	t.Run("nearly idle", func(t *testing.T) {
 		t.Parallel()
 		b := busy(t, conf{})
