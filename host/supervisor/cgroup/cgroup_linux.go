@@ -33,6 +33,7 @@ func Create(name string, limits Limits) (*Leaf, error) {
 	if err := enable(base, limits.controllers()); err != nil {
 		return nil, err
 	}
+	sweep(base)
 	dir, err := os.MkdirTemp(base, fmt.Sprintf("stephost-%d-%s-", os.Getpid(), name))
 	if err != nil {
 		return nil, explain(base, err)
@@ -45,6 +46,21 @@ func Create(name string, limits Limits) (*Leaf, error) {
 		return nil, errors.Join(err, leaf.Remove())
 	}
 	return leaf, nil
+}
+
+// sweep removes the empty leaves of hosts that were killed.
+func sweep(base string) {
+	leaves, _ := filepath.Glob(filepath.Join(base, "stephost-*-*"))
+	for _, leaf := range leaves {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(leaf), "stephost-%d-", &pid); err != nil {
+			continue
+		}
+		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			// One with processes in it stays.
+			_ = unix.Rmdir(leaf)
+		}
+	}
 }
 
 // ownDirectory is the host's cgroup in the file system, whatever leaf of it the

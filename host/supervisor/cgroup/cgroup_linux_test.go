@@ -88,6 +88,26 @@ func TestHostMakesRoomForItsChildren(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("true true [%s]\n", have[0]), string(out))
 }
 
+// TestLeavesOfKilledHostsAreRemoved has one of a process that has ended, and one
+// of this process.
+func TestLeavesOfKilledHostsAreRemoved(t *testing.T) {
+	t.Parallel()
+	mine, err := Create("mine", Limits{})
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { require.NoError(t, mine.Remove()) })
+	ended := exec.Command("true")
+	require.NoError(t, ended.Run())
+	left := filepath.Join(filepath.Dir(mine.path), fmt.Sprintf("stephost-%d-left", ended.Process.Pid))
+	require.NoError(t, os.Mkdir(left, 0o755))
+	other, err := Create("other", Limits{})
+	require.NoError(t, err)
+	require.NoError(t, other.Remove())
+	require.NoDirExists(t, left)
+	require.DirExists(t, mine.path)
+}
+
 func TestOwnDirectory(t *testing.T) {
 	t.Parallel()
 	const (
