@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -15,16 +17,21 @@ import (
 	"github.com/stephost/stephost/host"
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/host/supervisor"
+	"github.com/stephost/stephost/internal/devbuild"
 )
 
 // alone are the flags of commands that start a plugin without a host.
 type alone struct {
 	*app
 	configBlock, configJSON, tls string
+
+	// temporary is the directory of a program that was built; empty: none.
+	temporary string
 }
 
-const aloneHelp = `PATH is an executable, or the name of a plugin in the configuration file, whose
-command, arguments, environment and config block are used then. A name that is
+const aloneHelp = `PATH is an executable, the directory of a Go package, which is built, or the name
+of a plugin in the configuration file, whose command, arguments, environment and
+config block are used then. A name that is
 also a file wants a directory in front: ./orders. Arguments of the executable
 follow it, after -- where they begin with a dash.`
 
@@ -49,6 +56,9 @@ func (o *alone) open(cmd *cobra.Command, args []string, logger hclog.Logger) (su
 	if err != nil {
 		return fail(err)
 	}
+	if err := o.build(cmd.Context(), cfg, name); err != nil {
+		return fail(err)
+	}
 	options, err := o.hostOptions(cfg, logger)
 	if err != nil {
 		return fail(err)
@@ -60,10 +70,42 @@ func (o *alone) open(cmd *cobra.Command, args []string, logger hclog.Logger) (su
 	return spec, deps, err
 }
 
+// build makes the program of a plugin whose command is a directory.
+func (o *alone) build(ctx context.Context, cfg *config.Config, name string) error {
+	p := &cfg.Plugins[slices.IndexFunc(cfg.Plugins, func(p config.Plugin) bool { return p.Name == name })]
+	if info, err := os.Stat(p.Command); err != nil || !info.IsDir() {
+		return nil
+	}
+	var err error
+	if o.temporary, err = os.MkdirTemp("", "stephost-plugin"); err != nil {
+		return fmt.Errorf("make a directory for the program: %w", err)
+	}
+	builder := devbuild.New(devbuild.Options{
+		Show: func(text string) { _, _ = io.WriteString(o.stderr, text) },
+		Swap: func(context.Context, string) error { return nil },
+	})
+	output := filepath.Join(o.temporary, "plugin")
+	err = builder.Change(ctx, []devbuild.Package{{Plugin: name, Dir: p.Command, Output: output}})
+	var failed *devbuild.BuildError
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		_, _ = fmt.Fprintf(o.stderr, "stephost: %s does not build\n%v\n", p.Command, failed)
+		return &reportedError{code: ExitFailure}
+	}
+	p.Command = output
+	return err
+}
+
+// close removes what was built.
+func (o *alone) close() {
+	if o.temporary != "" {
+		_ = os.RemoveAll(o.temporary)
+	}
+}
+
 // find returns a configuration that has the plugin.
 func (o *alone) find(cmd *cobra.Command, args []string) (*config.Config, string, error) {
 	name := args[0]
-	if !strings.ContainsRune(name, filepath.Separator) {
+	if !strings.ContainsRune(name, filepath.Separator) && name != "." && name != ".." {
 		// Other plugins' programs are of no interest, and the start complains about
 		// this one's.
 		cfg, err := o.loadConfig(config.WithFileChecks(false))

@@ -55,6 +55,7 @@ The exit code is 1 when a must is broken. A broken should is only shown.`,
 			if verbose {
 				logger = o.pluginLogger(hclog.Trace)
 			}
+			defer o.close()
 			spec, deps, err := o.open(cmd, args, logger)
 			if err != nil {
 				return err

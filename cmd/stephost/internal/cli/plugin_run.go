@@ -63,6 +63,7 @@ Exit codes:
 			}
 			logger := a.pluginLogger(level)
 			req.OnHeartbeat = func(b *pluginv1.Heartbeat) { logHeartbeat(logger, b) }
+			defer o.close()
 			spec, deps, err := o.open(cmd, args, logger)
 			if err != nil {
 				return err
