@@ -262,6 +262,48 @@ func TestReloadTellsWhatNeedsANewStart(t *testing.T) {
 	require.NotContains(t, b.logs.String()[logged:], "[INFO]")
 }
 
+func TestReloadTakesOverLimitsAndQueueNames(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{
+		host: `shutdown {
+  drain_timeout = "1h"
+  kill_timeout  = "1h"
+}`,
+		events: `fallback_poller { visibility_timeout = "1h" }`,
+	})
+	b.sql(`SELECT pgmq.create(q) FROM unnest(ARRAY['a_other', 'b_other']) q`)
+	b.send("a_queue", fmt.Sprintf(`{"log": %q, "until": %q, "regardless": true}`, b.path("log"), b.path("go")))
+	b.eventually("it runs", func() bool { return len(b.runs("log")) == 1 })
+
+	report := b.reconfigured(settings{
+		host: `shutdown {
+  drain_timeout = "1ms"
+  kill_timeout  = "1ms"
+}`,
+		queue: `queue_name = "{namespace}_other"`,
+		events: `fallback_poller {
+  batch_size         = 1
+  visibility_timeout = "20m"
+}`,
+	})
+	require.Equal(t, []string{"a", "b"}, changedNames(report.Namespaces))
+	require.Len(t, report.Settings, 5)
+	require.Empty(t, report.Warnings)
+	b.eventually("the old lane gives up at once", func() bool {
+		return b.count(`SELECT count(*) FROM pgmq.q_a_queue WHERE vt <= clock_timestamp()`) == 1
+	})
+
+	b.send("a_other", bodies(20, `{}`)...)
+	b.results(20)
+	claims, claimed := b.metrics()[`stephost_claim_messages_count{namespace="a"}`], b.metrics()[`stephost_claim_messages_sum{namespace="a"}`]
+	require.GreaterOrEqual(t, claims, claimed, "one message in a claim")
+	b.send("a_other", b.waiting())
+	b.eventually("it runs", func() bool { return len(b.runs("log")) == 2 })
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_other WHERE vt < clock_timestamp() + interval '21 minutes'`))
+	b.drained()
+	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_a_other WHERE vt <= clock_timestamp()`))
+}
+
 func TestReloadsInALoopUnderLoadLoseNothing(t *testing.T) {
 	t.Parallel()
 	plugin, err := testPlugin()
