@@ -270,6 +270,7 @@ func TestReloadTakesOverLimitsAndQueueNames(t *testing.T) {
   kill_timeout  = "1h"
 }`,
 		events: `fallback_poller { visibility_timeout = "1h" }`,
+		a:      `timeout = "0s"`,
 	})
 	b.sql(`SELECT pgmq.create(q) FROM unnest(ARRAY['a_other', 'b_other']) q`)
 	b.send("a_queue", fmt.Sprintf(`{"log": %q, "until": %q, "regardless": true}`, b.path("log"), b.path("go")))
@@ -285,6 +286,7 @@ func TestReloadTakesOverLimitsAndQueueNames(t *testing.T) {
   batch_size         = 1
   visibility_timeout = "20m"
 }`,
+		a: `timeout = "0s"`,
 	})
 	require.Equal(t, []string{"a", "b"}, changedNames(report.Namespaces))
 	require.Len(t, report.Settings, 5)
