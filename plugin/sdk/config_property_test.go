@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -296,7 +297,9 @@ func inHCL(v reflect.Value) cty.Value {
 		}
 		return cty.ObjectVal(members)
 	case reflect.Float32, reflect.Float64:
-		return cty.NumberFloatVal(v.Float())
+		// By its shortest decimal: the one that big.Float finds for a power of two
+		// may be a neighbour's.
+		return cty.MustParseNumberVal(strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	case reflect.Uint, reflect.Uint16, reflect.Uint64:
 		return cty.NumberUIntVal(v.Uint())
 	default:
