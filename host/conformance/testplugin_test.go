@@ -23,17 +23,15 @@ import (
 // plugin has; "sound" has none.
 const modeVariable = "CONFORMANCE_TEST_MODE"
 
-// slowVariable gives the plugin a step that runs for a while.
+// slowVariable gives the plugin a step that runs for that long.
 const slowVariable = "CONFORMANCE_TEST_SLOW"
-
-// slowStep is how long the step "slow" runs.
-const slowStep = 600 * time.Millisecond
 
 // testPlugin is written by hand on nothing but gRPC, as a plugin in another
 // language is.
 type testPlugin struct {
 	pluginv1.UnimplementedPluginServiceServer
 	mode string
+	slow time.Duration
 
 	mu         sync.Mutex
 	described  int
@@ -77,7 +75,7 @@ func (p *testPlugin) description() *pluginv1.DescribeResponse {
 			}},
 		},
 	}
-	if os.Getenv(slowVariable) != "" {
+	if p.slow > 0 {
 		d.Steps = append(d.Steps, &pluginv1.StepDescription{Name: "slow"})
 	}
 	switch p.mode {
@@ -307,7 +305,7 @@ func (c *conversation) handle(ctx context.Context, step *pluginv1.Step, r *plugi
 		}
 	case "slow":
 		select {
-		case <-time.After(slowStep):
+		case <-time.After(c.slow):
 		case <-ctx.Done():
 			f := &pluginv1.Failure{Message: context.Cause(ctx).Error(), Type: protocol.FailureCancelled}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.is("vague-timeout") {

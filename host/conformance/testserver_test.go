@@ -53,7 +53,8 @@ func runTestPlugin(mode string) {
 			panic(err)
 		}
 	}
-	p := &testPlugin{mode: mode}
+	slow, _ := time.ParseDuration(os.Getenv(slowVariable))
+	p := &testPlugin{mode: mode, slow: slow}
 	listener := listen(mode)
 	server := grpc.NewServer(append(serverOptions(mode), credentialsFor(mode, listener)...)...)
 	pluginv1.RegisterPluginServiceServer(server, p)
