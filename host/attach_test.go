@@ -18,14 +18,16 @@ type debugged struct {
 	*exec.Cmd
 	log  *syncBuffer
 	done chan error
+	// tmp is where it makes its socket.
+	tmp string
 }
 
 func (b *bundle) debug(target string) *debugged {
 	b.t.Helper()
 	path, err := testPlugin()
 	require.NoError(b.t, err)
-	d := &debugged{Cmd: exec.Command(path), log: &syncBuffer{}, done: make(chan error, 1)}
-	d.Env = append(os.Environ(), "STEPHOST_ATTACH="+target)
+	d := &debugged{Cmd: exec.Command(path), log: &syncBuffer{}, done: make(chan error, 1), tmp: b.t.TempDir()}
+	d.Env = append(os.Environ(), "STEPHOST_ATTACH="+target, "TMPDIR="+d.tmp)
 	d.Stderr = d.log
 	require.NoError(b.t, d.Start())
 	go func() { d.done <- d.Wait() }()
@@ -75,6 +77,10 @@ func TestDebuggedPluginAttaches(t *testing.T) {
 	d := b.debug("test@" + b.AdminAddr())
 	b.servedBy(func(pid int) bool { return pid == d.Process.Pid })
 	requireNoProcess(t, own)
+	b.eventually("nothing is left behind, however it ends", func() bool {
+		left, err := os.ReadDir(d.tmp)
+		return err == nil && len(left) == 0
+	})
 	b.send("a_queue", `{"config": true}`)
 	b.results(1)
 

@@ -152,6 +152,9 @@ func (a *attacher) once(ctx context.Context) (attached bool, err error) {
 	if err := a.register(ctx, listener.Addr()); err != nil {
 		return false, err
 	}
+	// The host keeps its connection. Debuggers end a program without a chance to
+	// tidy up.
+	_ = os.RemoveAll(dir)
 	a.log.Info("attached; health deadlines and step timeouts are suspended", "plugin", a.name, "admin", a.admin, "pid", os.Getpid())
 	select {
 	case <-host.left:
