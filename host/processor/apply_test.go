@@ -152,7 +152,7 @@ func TestRemovedNamespaceGivesBackWhatDoesNotEnd(t *testing.T) {
 			require.Equal(t, processor.OutcomeReleased, b.settled(1)[0].Outcome)
 			require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt <= clock_timestamp()`))
 			if !obeys {
-				hung := <-b.exec.abandoned
+				hung := b.givenUp()
 				require.ErrorContains(t, hung.cause, `handler "work" has ignored its cancellation (draining)`)
 			}
 			require.Empty(t, b.exec.abandoned)

@@ -153,6 +153,18 @@ type abandoned struct {
 	cause error
 }
 
+// givenUp waits for a step that the processor gives up on.
+func (b *bundle) givenUp() abandoned {
+	b.t.Helper()
+	select {
+	case a := <-b.exec.abandoned:
+		return a
+	case <-time.After(patience):
+		b.t.Fatal("no step was given up")
+		return abandoned{}
+	}
+}
+
 func succeed(context.Context, *pluginv1.Step) *pluginv1.Result { return succeeded(`{"ok": true}`) }
 
 func succeeded(output string) *pluginv1.Result {

@@ -298,7 +298,7 @@ func TestTimeoutOfAHandlerThatIgnoresIt(t *testing.T) {
 	got := b.settled(1)
 	require.Equal(t, processor.OutcomeDeadLettered, got[0].Outcome)
 	require.Contains(t, got[0].Err, "ignored the cancellation")
-	abandoned := <-b.exec.abandoned
+	abandoned := b.givenUp()
 	var hung *processor.HungHandlerError
 	require.ErrorAs(t, abandoned.cause, &hung)
 	require.Equal(t, "work", hung.Step)
