@@ -10,8 +10,16 @@ import (
 	"github.com/stephost/stephost/host/supervisor/shim"
 )
 
-// ErrStopped is why a plugin is not ready after Stop.
-var ErrStopped = errors.New("the plugin is stopped")
+// ErrStopped is why a plugin is not ready after Stop, and the cause of the steps
+// that are lost by it.
+var ErrStopped error = stoppedError{}
+
+type stoppedError struct{}
+
+func (stoppedError) Error() string { return "the plugin is stopped" }
+
+// Bystander reports that no step has stopped the plugin.
+func (stoppedError) Bystander() bool { return true }
 
 // StartError is a start that did not lead to a ready process.
 type StartError struct {

@@ -199,7 +199,7 @@ func TestStopLosesTheTurn(t *testing.T) {
 	pid := b.probation(t).PID
 	waits := b.apart(false, "echo")
 	stop(t, b.Plugin)
-	require.ErrorIs(t, s.next(t).lost, supervisor.ErrStopped)
+	requireBystander(t, s.next(t).lost)
 	require.ErrorIs(t, waits.awaitRefusal(t), supervisor.ErrStopped)
 	awaitGone(t, pid)
 }
