@@ -250,6 +250,7 @@ func (h *Host) serve(ctx context.Context) error {
 // drain ends everything in the order that loses nothing.
 func (h *Host) drain() error {
 	h.draining.Store(true)
+	h.fleet.Freeze()
 	h.reloads.end()
 	h.log.Info("draining", "drain_timeout", h.cfg().Host.Shutdown.DrainTimeout)
 	started := time.Now()

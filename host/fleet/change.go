@@ -53,7 +53,7 @@ func (f *Fleet) Prepare(ctx context.Context, c Change) (*Prepared, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(f.life, func() { cancel(ErrStopped) })()
+	defer context.AfterFunc(f.changes, func() { cancel(ErrStopped) })()
 	if err := p.start(ctx); err != nil {
 		return nil, &ChangeError{Err: err, Restarted: p.halted(), Restart: p.Abort()}
 	}
@@ -172,8 +172,26 @@ func (p *Prepared) makeRoom(ctx context.Context, part *part) error {
 	}
 	part.halted = true
 	f.drain(ctx, part.old)
+	if ctx.Err() != nil && f.finish(part.old) {
+		return fmt.Errorf("make room for plugin %q: %w", part.member.name, context.Cause(ctx))
+	}
 	f.dispose(part.old)
 	return nil
+}
+
+// finish lets a generation that has begun to drain go on with it in the
+// background and stops it then. It reports whether there is time for that.
+func (f *Fleet) finish(g *generation) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.life.Err() != nil {
+		return false
+	}
+	f.background.Go(func() {
+		f.drain(f.life, g)
+		f.dispose(g)
+	})
+	return true
 }
 
 func (p *Prepared) bringUp(ctx context.Context, part *part) error {
@@ -256,9 +274,13 @@ func (p *Prepared) Abort() error {
 	return errors.Join(errs...)
 }
 
-// restore starts the spec of a halted generation again.
+// restore starts the spec of a halted generation again, once that has ended.
 func (p *Prepared) restore(part *part) error {
 	f := p.fleet
+	select {
+	case <-part.old.gone:
+	case <-f.changes.Done():
+	}
 	f.mu.Lock()
 	spec := part.old.spec
 	spec.Attach = nil // that process has been let go
@@ -269,7 +291,7 @@ func (p *Prepared) restore(part *part) error {
 	}
 	f.mu.Unlock()
 	if err == nil {
-		err = g.ready(f.life)
+		err = g.ready(f.changes)
 	}
 	if err != nil {
 		return fmt.Errorf("start the old version of plugin %q again: %w", part.member.name, err)

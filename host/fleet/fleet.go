@@ -31,9 +31,12 @@ type Options struct {
 // Fleet runs named plugins. All methods are safe for concurrent use.
 type Fleet struct {
 	opts Options
-	// life ends at Stop; drains and waits for new generations end with it.
-	life context.Context
-	end  context.CancelFunc
+	// life ends at Stop, and drains with it; changes ends at Freeze, and what
+	// brings up new generations with it.
+	life       context.Context
+	end        context.CancelFunc
+	changes    context.Context
+	endChanges context.CancelFunc
 	// background has the drains of old generations.
 	background sync.WaitGroup
 
@@ -41,7 +44,7 @@ type Fleet struct {
 	bind    Bind
 	members []*member
 	alive   map[*generation]struct{}
-	stopped bool
+	stopped bool // no generation is begun any more
 }
 
 // member is one plugin; the fleet's mutex guards it.
@@ -61,6 +64,7 @@ type member struct {
 func New(opts Options) *Fleet {
 	f := &Fleet{opts: opts, bind: opts.Bind, alive: make(map[*generation]struct{})}
 	f.life, f.end = context.WithCancel(context.Background())
+	f.changes, f.endChanges = context.WithCancel(f.life)
 	return f
 }
 
@@ -164,6 +168,15 @@ func (f *Fleet) SetDrain(name string, limit time.Duration) {
 	}
 }
 
+// Freeze gives up the changes that are under way and refuses others from now
+// on. Nothing that has steps is stopped by it: old generations go on draining.
+func (f *Fleet) Freeze() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
+	f.endChanges()
+}
+
 // Stop ends all generations, those that drain and those that are being
 // prepared too. Steps in flight are lost; let the processor drain first. When
 // it returns, nothing of the fleet is left.
@@ -174,8 +187,8 @@ func (f *Fleet) Stop(ctx context.Context) error {
 	for g := range f.alive {
 		all = append(all, g)
 	}
-	f.mu.Unlock()
 	f.end()
+	f.mu.Unlock()
 	var group errgroup.Group
 	for _, g := range all {
 		group.Go(func() error {

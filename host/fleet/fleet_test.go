@@ -112,6 +112,48 @@ func TestExclusivePluginThatDoesNotComeBackIsReported(t *testing.T) {
 	b.only("orders", 3)
 }
 
+func TestStepsFinishBesideAChangeThatFails(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one, two := exclusive(filepath.Join(dir, "one")), exclusive(filepath.Join(dir, "two"))
+	b := setup(t, spec(t, "a", "v1", one), spec(t, "b", "v1", two))
+	held, letGo := b.hold("a")
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Prepare(b.ctx(), fleet.Change{Start: []fleet.Spec{spec(t, "a", "v2", one), spec(t, "b", "bad", two)}})
+		done <- err
+	}()
+	b.only("b", 3)
+	letGo()
+	require.Equal(t, `"v1"`, string(held.result(t).GetSuccess().GetOutput()))
+	require.ErrorContains(t, <-done, "cannot find my licence")
+	for _, name := range []string{"a", "b"} {
+		require.Equal(t, `"v1"`, b.version(name))
+	}
+}
+
+func TestStepsFinishInAFrozenFleet(t *testing.T) {
+	t.Parallel()
+	lock := exclusive(filepath.Join(t.TempDir(), "lock"))
+	b := setup(t, spec(t, "orders", "v1", lock))
+	held, letGo := b.hold("orders")
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.Prepare(b.ctx(), fleet.Change{Start: []fleet.Spec{spec(t, "orders", "v2", lock)}})
+		done <- err
+	}()
+	exec := b.executor("orders")
+	for state := exec.State(); state.Ready; state = exec.State() {
+		<-state.Changed
+	}
+	b.Freeze()
+	require.ErrorIs(t, <-done, fleet.ErrStopped)
+	_, err := b.Swap(b.ctx(), spec(t, "orders", "v3", lock))
+	require.ErrorIs(t, err, fleet.ErrStopped)
+	letGo()
+	require.Equal(t, `"v1"`, string(held.result(t).GetSuccess().GetOutput()))
+}
+
 func TestChangeOfSeveralPluginsIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	lock := filepath.Join(t.TempDir(), "lock")

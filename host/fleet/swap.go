@@ -40,7 +40,7 @@ func (f *Fleet) Swap(ctx context.Context, spec Spec) (Swapped, error) {
 		return Swapped{}, ErrStopped
 	}
 	f.background.Go(func() {
-		swapped, err := f.swap(f.life, spec)
+		swapped, err := f.swap(f.changes, spec)
 		done <- outcome{swapped, err}
 	})
 	f.mu.Unlock()
