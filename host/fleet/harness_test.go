@@ -73,6 +73,12 @@ func (l *logs) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func (b *bundle) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	b.t.Cleanup(cancel)
@@ -202,6 +208,7 @@ func (b *bundle) hold(name string) (held *sent, letGo func()) {
 	file := filepath.Join(b.t.TempDir(), "go")
 	exec := b.executor(name)
 	held = b.send(exec, "hold", `"`+file+`"`)
-	require.Eventually(b.t, func() bool { return exec.(*supervisor.Plugin).InFlight() == 1 }, patience, time.Millisecond)
+	// In flight alone would do as little as waiting to be sent, which a drain returns.
+	require.Eventually(b.t, func() bool { return exists(file + ".runs") }, patience, time.Millisecond)
 	return held, func() { require.NoError(b.t, os.WriteFile(file, nil, 0o600)) }
 }

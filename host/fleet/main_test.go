@@ -63,6 +63,9 @@ func runPlugin(version string) {
 	sdk.Main(sdk.Version(version), sdk.Handle("echo", func(context.Context, struct{}) (string, error) { return version, nil }, sdk.Default()),
 		// hold waits for a file.
 		sdk.Handle("hold", func(ctx context.Context, file string) (string, error) {
+			if err := os.WriteFile(file+".runs", nil, 0o600); err != nil {
+				return "", err
+			}
 			for !exists(file) {
 				select {
 				case <-ctx.Done():
