@@ -53,6 +53,10 @@ func TestVersionThatDoesNotComeUpLeavesTheOldOneServing(t *testing.T) {
 	require.Equal(t, 3, start.Exit.Code)
 	require.Equal(t, `"v1"`, b.version("orders"))
 	b.only("orders", 1)
+	// An operator must not take the failed version's end for the plugin's.
+	require.Regexp(t, `plugin changed its state: plugin=orders from=\S+ to=stopped .* generation=2\n`, b.logs.String())
+	require.Regexp(t, `plugin failed: plugin=orders generation=2`, b.logs.String())
+	require.NotRegexp(t, `to=stopped .* generation=1\n`, b.logs.String())
 
 	_, err = b.Swap(b.ctx(), spec(t, "orders", "v3"))
 	require.NoError(t, err)

@@ -34,7 +34,9 @@ func (f *Fleet) begin(m *member, spec Spec) (*generation, error) {
 	if f.stopped {
 		return nil, ErrStopped
 	}
-	plugin, err := supervisor.Start(spec.Spec, f.opts.Deps)
+	numbered := spec.Spec
+	numbered.Generation = m.last + 1
+	plugin, err := supervisor.Start(numbered, f.opts.Deps)
 	if err != nil {
 		return nil, err
 	}

@@ -35,12 +35,7 @@ type StartError struct {
 }
 
 func (e *StartError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "start plugin %q: %s", e.Plugin, e.what())
-	if len(e.Stderr) > 0 {
-		fmt.Fprintf(&b, "; its last lines on stderr:\n\t%s", strings.Join(e.Stderr, "\n\t"))
-	}
-	return b.String()
+	return fmt.Sprintf("start plugin %q: %s", e.Plugin, e.what()) + lastLines(e.Stderr)
 }
 
 // what is the error without its place.
@@ -99,10 +94,16 @@ func (e *CrashError) short() string { return "it " + e.what() }
 
 // Report is the error with the last lines from stderr.
 func (e *CrashError) Report() string {
-	if len(e.Stderr) == 0 {
-		return e.Error()
+	return e.Error() + lastLines(e.Stderr)
+}
+
+// lastLines ends a report. Logs would show tabs, which traces have, as \t.
+func lastLines(stderr []string) string {
+	if len(stderr) == 0 {
+		return ""
 	}
-	return e.Error() + "; its last lines on stderr:\n\t" + strings.Join(e.Stderr, "\n\t")
+	const indent = "\n    "
+	return "; its last lines on stderr:" + indent + strings.ReplaceAll(strings.Join(stderr, indent), "\t", "    ")
 }
 
 // traceBytes bounds Trace where it is no trace: about what is kept with a message.

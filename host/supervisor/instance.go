@@ -235,7 +235,7 @@ func (i *instance) report(err error, next plan) {
 	if errors.As(err, &crash) {
 		text = crash.Report()
 	}
-	i.plugin.log.Error("plugin failed", "instance", i.number, "tripped", next.tripped, "next_attempt_in", next.in, "error", text)
+	i.plugin.log.Error("plugin failed", "generation", i.plugin.spec.Generation, "instance", i.number, "tripped", next.tripped, "next_attempt_in", next.in, "error", text)
 }
 
 // stopped is the end of the instance.

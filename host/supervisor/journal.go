@@ -15,13 +15,14 @@ type transition struct {
 // mutex, which a slow log must not hold up; those that find it full are
 // dropped.
 type journal struct {
-	log   hclog.Logger
-	notes chan transition
-	done  chan struct{}
+	log        hclog.Logger
+	generation int // of the plugin: several may change at the same time
+	notes      chan transition
+	done       chan struct{}
 }
 
-func newJournal(log hclog.Logger) *journal {
-	j := &journal{log: log, notes: make(chan transition, maxNotes), done: make(chan struct{})}
+func newJournal(log hclog.Logger, generation int) *journal {
+	j := &journal{log: log, generation: generation, notes: make(chan transition, maxNotes), done: make(chan struct{})}
 	go j.run()
 	return j
 }
@@ -44,7 +45,7 @@ func (j *journal) run() {
 			level = hclog.Error
 		default:
 		}
-		j.log.Log(level, "plugin changed its state", "from", t.from, "to", t.to, "reason", t.reason)
+		j.log.Log(level, "plugin changed its state", "from", t.from, "to", t.to, "reason", t.reason, "generation", j.generation)
 	}
 }
 

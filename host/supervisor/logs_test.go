@@ -264,7 +264,7 @@ func TestReportWithoutATrace(t *testing.T) {
 	var report logged
 	require.NoError(t, json.Unmarshal([]byte(b.log.await(t, `"@message":"plugin failed"`)), &report))
 	text := report["error"].(string)
-	require.Contains(t, text, "line 20\n\tline 21\n")
+	require.Contains(t, text, "line 20\n    line 21\n")
 	require.True(t, strings.HasSuffix(text, "line 69"), text)
 	require.NotContains(t, text, "line 19\n")
 }

@@ -83,7 +83,7 @@ func Start(spec Spec, deps Deps) (*Plugin, error) {
 		retired:  make(map[*process]struct{}),
 		detached: make(chan struct{}),
 	}
-	p.journal = newJournal(p.log)
+	p.journal = newJournal(p.log, spec.Generation)
 	p.starts, p.endStarts = context.WithCancel(context.Background())
 	first, reason := StateStarting, firstStart
 	if spec.Hold != "" {

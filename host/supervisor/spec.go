@@ -55,6 +55,8 @@ type Spec struct {
 	// Hold says why no process is to be started, as when the program is still to
 	// be made; the plugin is stopped from the outset. Empty: start.
 	Hold string
+	// Generation numbers the versions of the plugin, from 1; the log names it.
+	Generation int
 	// LogLevel is what the plugin is asked to log from, where Deps have none.
 	// Default "info".
 	LogLevel string

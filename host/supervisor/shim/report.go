@@ -32,7 +32,11 @@ func (e Exit) String() string {
 		return "out of memory: it reached limits.memory and was killed by the kernel"
 	}
 	if e.Signal != 0 {
-		return fmt.Sprintf("killed by %s (%s)", signalName(e.Signal), e.Signal)
+		name := signalName(e.Signal)
+		if e.Signal == syscall.SIGKILL {
+			return "killed by " + name
+		}
+		return fmt.Sprintf("killed by %s (%s)", name, e.Signal)
 	}
 	return fmt.Sprintf("exit status %d", e.Code)
 }
