@@ -49,16 +49,16 @@ func Check(ctx context.Context, opts Options) (*Report, error) {
 	k := newKit(opts)
 	defer k.close()
 	report := &Report{}
-	outcomes := make(map[string]Outcome, len(clauses))
+	found := make(map[string]Finding, len(clauses))
 	for _, c := range clauses {
-		f := k.find(ctx, c, outcomes)
+		f := k.find(ctx, c, found)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("check plugin: %w", context.Cause(ctx))
 		}
 		if k.unusable != nil {
 			return nil, fmt.Errorf("check plugin: %w", k.unusable)
 		}
-		outcomes[c.ID] = f.Outcome
+		found[c.ID] = f
 		report.Findings = append(report.Findings, f)
 		if opts.OnFinding != nil {
 			opts.OnFinding(f)
@@ -85,10 +85,14 @@ func selected(only []string) ([]Clause, error) {
 }
 
 // find checks one clause.
-func (k *kit) find(ctx context.Context, c Clause, outcomes map[string]Outcome) Finding {
+func (k *kit) find(ctx context.Context, c Clause, found map[string]Finding) Finding {
 	f := Finding{Clause: c, Outcome: Kept}
-	if before, checked := outcomes[c.needs]; checked && before != Kept {
-		f.Outcome, f.Note = Skipped, fmt.Sprintf("needs %s, which was %s", c.needs, before)
+	if before, checked := found[c.needs]; checked && before.Outcome != Kept {
+		f.Outcome, f.Note = Skipped, fmt.Sprintf("needs %s, which was %s", c.needs, before.Outcome)
+		f.Cause = before.Cause
+		if before.Outcome == Broken {
+			f.Cause = before.ID
+		}
 		return f
 	}
 	began := time.Now()
@@ -111,5 +115,8 @@ func (k *kit) find(ctx context.Context, c Clause, outcomes map[string]Outcome) F
 		f.Outcome, f.Expected, f.Seen = Broken, "no error on the way", err.Error()
 	}
 	f.Stderr = k.endClause(f.Outcome == Broken)
+	if v != nil && len(f.Stderr) == 0 {
+		f.Stderr = v.stderr
+	}
 	return f
 }

@@ -1,6 +1,11 @@
 package conformance
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/stephost/stephost/host/supervisor"
+)
 
 // Severity is how much a clause matters.
 type Severity string
@@ -39,12 +44,30 @@ func Clauses() []Clause {
 }
 
 // violation is a clause that is not kept.
-type violation struct{ expected, seen, hint string }
+type violation struct {
+	expected, seen, hint string
+	// stderr is what a process wrote that did not come to be a session.
+	stderr []string
+}
 
 func (v *violation) Error() string { return "expected " + v.expected + ", seen " + v.seen }
 
 func violated(expected, seen, hint string) error {
 	return &violation{expected: expected, seen: seen, hint: hint}
+}
+
+// startViolated is a start that failed. What the report shows elsewhere is left
+// out of what was seen.
+func startViolated(expected string, err error, hint string) error {
+	v := &violation{expected: expected, seen: err.Error(), hint: hint}
+	var start *supervisor.StartError
+	if errors.As(err, &start) {
+		v.seen, v.stderr = start.Err.Error(), start.Stderr
+		if start.Exit != nil {
+			v.seen += " (" + start.Exit.String() + ")"
+		}
+	}
+	return v
 }
 
 // skipped is a clause that cannot apply.

@@ -103,33 +103,17 @@ func checkHandshake(ctx context.Context, k *kit, faults ...supervisor.HandshakeF
 	var wrong *supervisor.HandshakeError
 	if !errors.As(err, &wrong) {
 		if faults[0] == supervisor.FaultNoLine {
-			return violated("a handshake line and a connection", startText(err), "print the line once the server listens, and flush stdout")
+			return startViolated("a handshake line and a connection", err, "print the line once the server listens, and flush stdout")
 		}
 		return nil
 	}
 	for _, fault := range faults {
 		if wrong.Fault == fault {
-			return violated("1|1|unix|/path/of/socket|grpc|CERTIFICATE as the first line on stdout", startText(err),
+			return startViolated("1|1|unix|/path/of/socket|grpc|CERTIFICATE as the first line on stdout", err,
 				"print nothing else on stdout before it; check what libraries and package initialisers print")
 		}
 	}
 	return nil
-}
-
-// startText leaves out what the report shows elsewhere.
-func startText(err error) string {
-	var start *supervisor.StartError
-	if !errors.As(err, &start) {
-		return err.Error()
-	}
-	text := start.Err.Error()
-	if start.Exit != nil {
-		text += " (" + start.Exit.String() + ")"
-	}
-	if n := len(start.Stderr); n > 0 {
-		text += "; last on stderr: " + start.Stderr[n-1]
-	}
-	return text
 }
 
 func checkTLS(ctx context.Context, k *kit) error {
@@ -141,7 +125,7 @@ func checkTLS(ctx context.Context, k *kit) error {
 	met := k.meet(ctx)
 	switch {
 	case met.startErr != nil:
-		return violated("a TLS certificate in the handshake line and a connection that uses it", startText(met.startErr), hint)
+		return startViolated("a TLS certificate in the handshake line and a connection that uses it", met.startErr, hint)
 	case met.handshake.Certificate == "":
 		return violated("a TLS certificate in the handshake line", "none", hint)
 	}
@@ -154,7 +138,7 @@ func checkPlain(ctx context.Context, k *kit) error {
 	const hint = "serve TLS only where PLUGIN_CLIENT_CERT is set and not empty"
 	s, err := k.openSpec(ctx, spec)
 	if err != nil {
-		return violated("a connection in the clear", startText(err), hint)
+		return startViolated("a connection in the clear", err, hint)
 	}
 	if _, err := k.describe(ctx, s); err != nil {
 		return violated("calls in the clear", say(err), hint)

@@ -26,8 +26,10 @@ type Finding struct {
 	// Stderr has the last lines of the process that broke the clause.
 	Stderr []string `json:"stderr,omitempty"`
 	// Note is the reason why it was skipped, or what else there is to say.
-	Note string        `json:"note,omitempty"`
-	Took time.Duration `json:"took_ns"`
+	Note string `json:"note,omitempty"`
+	// Cause is the broken clause for which this one was skipped, if there is one.
+	Cause string        `json:"cause,omitempty"`
+	Took  time.Duration `json:"took_ns"`
 }
 
 // Report is the result of a check.

@@ -62,7 +62,7 @@ The exit code is 1 when a must is broken. A broken should is only shown.`,
 			}
 			options := conformance.Options{Spec: spec, Deps: deps, Samples: samples, Patience: patience, Only: only}
 			if !a.json {
-				options.OnFinding = func(f conformance.Finding) { a.printFinding(f) }
+				options.OnFinding = a.printFinding
 			}
 			report, err := conformance.Check(cmd.Context(), options)
 			if err != nil {
@@ -135,7 +135,12 @@ func indented(text string) string {
 }
 
 // printFinding shows one clause. An output that is broken shows at the report.
+//
+// What was skipped for a broken one is summed up at the end.
 func (a *app) printFinding(f conformance.Finding) {
+	if f.Cause != "" {
+		return
+	}
 	word := map[conformance.Outcome]string{conformance.Kept: "ok", conformance.Broken: "FAIL", conformance.Skipped: "skip"}[f.Outcome]
 	if f.Outcome == conformance.Broken && f.Severity == conformance.Should {
 		word = "warn"
@@ -157,7 +162,7 @@ func (a *app) printFinding(f conformance.Finding) {
 
 // lastOf are the last of the lines that a plugin wrote.
 func lastOf(lines []string) string {
-	const most = 8
+	const most = 20
 	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }
 
@@ -168,12 +173,27 @@ func (a *app) printConformance(r *conformance.Report) error {
 	if a.json {
 		err = a.printJSON(map[string]any{"conforms": r.Conforms(), "plugin": r.Plugin, "version": r.Version, "findings": r.Findings})
 	} else {
-		err = a.printf("\n%s\n", reportText(r))
+		err = a.printf("%s\n%s\n", unchecked(r), reportText(r))
 	}
 	if err == nil && !r.Conforms() {
 		return &reportedError{code: ExitFailure}
 	}
 	return err
+}
+
+// unchecked has a line for each broken clause for which others were skipped.
+func unchecked(r *conformance.Report) string {
+	skipped := make(map[string]int)
+	for _, f := range r.Findings {
+		skipped[f.Cause]++
+	}
+	var text string
+	for _, f := range r.Broken() {
+		if n := skipped[f.ID]; n > 0 {
+			text += fmt.Sprintf("skip  %-24s  %d clauses that need it were not checked\n", f.ID, n)
+		}
+	}
+	return text
 }
 
 func reportText(r *conformance.Report) string {
