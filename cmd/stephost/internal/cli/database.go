@@ -15,7 +15,7 @@ import (
 type databaseFlags struct{ dsn string }
 
 func (f *databaseFlags) register(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVar(&f.dsn, "dsn", "", "PostgreSQL database (default: DATABASE_URL, the configuration file, or a running `stephost dev`)")
+	cmd.PersistentFlags().StringVar(&f.dsn, "dsn", "", "PostgreSQL database (default: DATABASE_URL, the configuration file, or a running stephost dev)")
 }
 
 var errNoDatabase = &usageError{errors.New("no database is known: set --dsn or DATABASE_URL, or start `stephost dev`")}

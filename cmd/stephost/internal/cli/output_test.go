@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/host/admin"
@@ -83,4 +85,20 @@ func TestRetiringGenerationsAreListed(t *testing.T) {
 	}}))
 	require.Regexp(t, `(?m)^orders +v2 +ready +never +- +2 +20 +5 `, out.String())
 	require.Regexp(t, `(?m)^orders +v1 +draining +never +- +1 +10,11 +3 +- +- +it finishes its steps$`, out.String())
+}
+
+// TestFlagsHaveTheirTypesInHelp: cobra takes what stands between backquotes in
+// a flag's description for the name of its value.
+func TestFlagsHaveTheirTypesInHelp(t *testing.T) {
+	t.Parallel()
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.LocalFlags().FlagUsages()) {
+			require.Regexp(t, `^ +(-\w, )?--[\w-]+( \w+)?  +\S`, line, cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			visit(sub)
+		}
+	}
+	visit((&app{}).rootCommand())
 }

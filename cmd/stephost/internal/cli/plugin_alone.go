@@ -31,9 +31,9 @@ type alone struct {
 
 const aloneHelp = `PATH is an executable, the directory of a Go package, which is built, or the name
 of a plugin in the configuration file, whose command, arguments, environment and
-config block are used then. A name that is
-also a file wants a directory in front: ./orders. Arguments of the executable
-follow it, after -- where they begin with a dash.`
+config block are used then. A name that is also a file wants a directory in front:
+./orders. Arguments of the executable follow it, after -- where they begin with a
+dash.`
 
 func (o *alone) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.configBlock, "config-block", "", "file with what stands between the braces of the config block")

@@ -40,7 +40,7 @@ type sendFlags struct {
 func (a *app) queueSendCommand(db *databaseFlags) *cobra.Command {
 	var flags sendFlags
 	cmd := &cobra.Command{
-		Use:   "send (QUEUE | --namespace NAME) [JSON]",
+		Use:   "send (QUEUE | --namespace NAME) [JSON | -]",
 		Short: "Send messages from an argument, a file or standard input, one JSON value a line",
 		Example: `  stephost queue send orders_queue '{"step": "validate", "order_id": "A-1"}'
   stephost queue send --namespace orders --delay 5s '{"order_id": "A-2"}'
@@ -118,6 +118,8 @@ func (a *app) sendInput(cmd *cobra.Command, flags sendFlags, args []string) (io.
 	switch {
 	case len(args) == 1 && flags.file != "":
 		return nil, nil, usagef(cmd, "give the message as an argument or as a --file, not both")
+	case len(args) == 1 && args[0] == "-":
+		return a.stdin, func() {}, nil
 	case len(args) == 1:
 		// An argument is one message, however it is laid out.
 		var compact bytes.Buffer
@@ -206,6 +208,9 @@ func (s *sender) flush(ctx context.Context) error {
 	}
 	ids, err := s.broker.Send(ctx, s.queue, s.batch)
 	if err != nil {
+		if s.line == 1 {
+			return err
+		}
 		return fmt.Errorf("lines %d to %d: %w", s.batchLine, s.line, err)
 	}
 	if s.count == 0 {
