@@ -63,7 +63,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	}
 	l.mu.Unlock()
 	if !full && why.ahead {
-		l.lookAhead(ctx)
+		l.lookAhead(ctx, len(deliveries) > 0)
 	}
 	return true
 }
@@ -111,17 +111,23 @@ func (l *lane) claimFailed(ctx context.Context, why look, err error) {
 }
 
 // lookAhead learns when the next message of the queue is due, so that the lane
-// wakes for it in every mode.
-func (l *lane) lookAhead(ctx context.Context) {
+// wakes for it in every mode. found tells whether the claim before it got any.
+func (l *lane) lookAhead(ctx context.Context, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	states, err := l.opts.Broker.Probe(ctx, []string{l.queue})
-	if err != nil || len(states) != 1 || states[0].Err != nil || states[0].NextDue < 0 {
+	if err != nil || len(states) != 1 || states[0].Err != nil {
 		return
 	}
 	l.mu.Lock()
-	l.hunger.dueIn(l.opts.Now(), states[0].NextDue)
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	now := l.opts.Now()
+	if states[0].Visible {
+		l.hunger.overlooked(now, found)
+	}
+	if states[0].NextDue >= 0 {
+		l.hunger.dueIn(now, states[0].NextDue)
+	}
 }
 
 // admit makes entries of deliveries. It returns the steps to dispatch and how

@@ -133,6 +133,18 @@ func (h *hunger) short(now time.Time, found bool) {
 	}
 }
 
+// overlooked notes a message that the claim before did not get although it is
+// visible: it became due in between, or somebody has locked it. A claim that
+// found others is repeated at once; after one that found nothing the rechecks
+// start again, so that a locked message costs little.
+func (h *hunger) overlooked(now time.Time, found bool) {
+	if found {
+		h.dueIn(now, 0)
+		return
+	}
+	h.recheckStep, h.recheck = 1, now.Add(firstRecheck)
+}
+
 // failed notes a claim that failed: look again after the delay.
 func (h *hunger) failed(l look, now time.Time, delay time.Duration) {
 	h.putBack(l)

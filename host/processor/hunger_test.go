@@ -122,3 +122,15 @@ func TestHungerAFullLookStillOwesTheLookAhead(t *testing.T) {
 	h.feed(queues.Event{Source: queues.SourceNotification})
 	require.False(t, h.take(now).ahead, "once")
 }
+
+func TestHungerForAMessageThatAClaimOverlooked(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	h := hunger{recheckStep: rechecks}
+	h.overlooked(now, true)
+	require.True(t, h.hungry(now), "others were found, so more of them became due meanwhile")
+	h.take(now)
+	h.overlooked(now, false)
+	require.False(t, h.hungry(now), "a locked message does not make the lane spin")
+	require.Equal(t, firstRecheck, h.next(now))
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -332,6 +333,46 @@ func TestDelayedMessageOfAnotherProducerIsPickedUpAfterASweep(t *testing.T) {
 	b.exec1(`INSERT INTO pgmq.q_ns_queue (vt, message) VALUES (clock_timestamp() + interval '200 milliseconds', '{}')`)
 	require.NoError(t, b.ExecuteStep(t.Context(), queues.Event{Queue: "ns_queue", Source: queues.SourceSweep, ReceivedAt: time.Now()}))
 	b.settled(1)
+}
+
+// dueAtProbe makes everything visible just before it is asked what is.
+type dueAtProbe struct {
+	queues.Broker
+	release func()
+}
+
+func (b dueAtProbe) Probe(ctx context.Context, names []string) ([]queues.QueueState, error) {
+	b.release()
+	return b.Broker.Probe(ctx, names)
+}
+
+func TestMessageThatBecomesDueBetweenTheClaimAndTheLookAheadIsFound(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string][]string{"found others": {`{}`}, "found nothing": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var b *bundle
+			var once sync.Once
+			ready := make(chan struct{})
+			b = setup(t, newScripted(func(context.Context, *pluginv1.Step) *pluginv1.Result { return succeeded(`null`) }), func(o *processor.Options) {
+				o.Broker = dueAtProbe{o.Broker, func() {
+					<-ready
+					once.Do(func() {
+						b.exec1(`UPDATE pgmq.q_ns_queue SET vt = clock_timestamp() WHERE vt > clock_timestamp() + interval '30 minutes'`)
+					})
+				}}
+			})
+			close(ready)
+			b.exec1(`INSERT INTO pgmq.q_ns_queue (vt, message) VALUES (clock_timestamp() + interval '1 hour', '{}')`)
+			for _, body := range before {
+				b.exec1(`INSERT INTO pgmq.q_ns_queue (vt, message) VALUES (clock_timestamp(), $1)`, body)
+			}
+			require.NoError(t, b.ExecuteStep(t.Context(), queues.Event{
+				Kind: queues.EventStepReady, Source: queues.SourcePoll, Queue: "ns_queue", ReceivedAt: time.Now(),
+			}))
+			b.settled(len(before) + 1)
+		})
+	}
 }
 
 func TestLargeBodiesAreFetchedUnderTheByteBudget(t *testing.T) {
