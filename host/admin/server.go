@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -74,6 +75,9 @@ func New(opts Options) (*Server, error) {
 func (s *Server) Start(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.opts.Listen)
 	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen for admin requests on %s: %w: is another host running here? set host.admin.listen", s.opts.Listen, err)
+		}
 		return fmt.Errorf("listen for admin requests on %s: %w", s.opts.Listen, err)
 	}
 	// "localhost" is whatever the machine's resolver makes of it.

@@ -64,6 +64,7 @@ func TestStartReportsAnAddressInUse(t *testing.T) {
 	require.NoError(t, err)
 	err = server.Start(t.Context())
 	require.ErrorContains(t, err, "listen for admin requests on "+taken.Addr().String())
+	require.ErrorContains(t, err, "set host.admin.listen")
 	require.Empty(t, server.Addr())
 	require.NoError(t, server.Shutdown(t.Context()))
 }

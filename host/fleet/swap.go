@@ -57,6 +57,9 @@ func (f *Fleet) swap(ctx context.Context, spec Spec) (Swapped, error) {
 	if _, known := f.Lookup(spec.Name); !known {
 		return Swapped{}, &UnknownPluginError{Plugin: spec.Name}
 	}
+	if spec.Hold != "" {
+		return Swapped{}, fmt.Errorf("plugin %q is not swapped: %s", spec.Name, spec.Hold)
+	}
 	p, err := f.Prepare(ctx, Change{Start: []Spec{spec}})
 	var busy *BusyError
 	if errors.As(err, &busy) {

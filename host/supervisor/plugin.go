@@ -153,7 +153,7 @@ func (p *Plugin) inVain() error {
 		return ErrStopped
 	}
 	if p.spec.Hold != "" {
-		return fmt.Errorf("%w: %s", ErrStopped, p.spec.Hold)
+		return p.held()
 	}
 	for _, i := range p.instances {
 		var config *ConfigError
@@ -164,6 +164,9 @@ func (p *Plugin) inVain() error {
 	}
 	return nil
 }
+
+// held is the error of a plugin that is not started yet.
+func (p *Plugin) held() error { return fmt.Errorf("%w: %s", ErrStopped, p.spec.Hold) }
 
 // Drain takes no more steps, gives back those that have not been sent, and
 // waits until the plugin has answered the others. Steps that it has accepted
@@ -194,7 +197,10 @@ func (p *Plugin) Drain(ctx context.Context) error {
 func (p *Plugin) Reset() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.starts.Err() != nil {
+	switch {
+	case p.spec.Hold != "":
+		return fmt.Errorf("reset plugin %q: %w", p.spec.Name, p.held())
+	case p.starts.Err() != nil:
 		return fmt.Errorf("reset plugin %q: %w", p.spec.Name, ErrStopped)
 	}
 	p.breaker.reset()

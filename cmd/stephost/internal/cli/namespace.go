@@ -72,7 +72,7 @@ func namespaceState(ns admin.Namespace) string {
 func (a *app) printNamespaces(list []admin.Namespace) error {
 	t := newTable(a.stdout, "NAMESPACE", "PLUGIN", "QUEUE", "STATE", "RUNNING", "OK", "RETRIED", "DEAD", "SNOOZED", "OLDEST WAIT", "LAST ERROR")
 	for _, ns := range list {
-		t.row(ns.Name, ns.Plugin, ns.Queue, shorten(namespaceState(ns), 40), ratio(ns.InFlight, ns.Concurrency),
+		t.row(ns.Name, ns.Plugin, ns.Queue, shorten(namespaceState(ns), 60), ratio(ns.InFlight, ns.Concurrency),
 			ns.Succeeded, ns.Retried, ns.DeadLettered, ns.Snoozed,
 			shortDuration(ns.OldestWait.Duration()), shorten(ns.LastError, 50))
 	}
