@@ -389,3 +389,30 @@ func TestReloadsInALoopUnderLoadLoseNothing(t *testing.T) {
 		return err == nil && len(status.Namespaces) == len(names) && status.SlotsUsed == 0 && status.BytesHeld == 0
 	}, patience, 5*time.Millisecond, "nothing is left of the lanes that went")
 }
+
+func TestRemovedNamespaceDoesNotWaitForRoomForABody(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	b := setup(t, newScripted(g.handle), func(o *processor.Options) {
+		o.Namespaces = append(o.Namespaces, other(o.Namespaces[0]))
+		o.Bytes, o.KillTimeout = 3<<20, time.Millisecond
+	})
+	large := func(queue string) {
+		b.exec1(`INSERT INTO pgmq.q_` + queue + ` (vt, message) VALUES (clock_timestamp(), jsonb_build_object('x', repeat(md5(random()::text), 65536)))`)
+		require.NoError(t, b.ExecuteStep(t.Context(), queues.Event{Queue: queue, Source: queues.SourceSweep, ReceivedAt: time.Now()}))
+	}
+	large("other_queue")
+	b.await(g.started)
+	large("ns_queue")
+	require.Eventually(t, func() bool {
+		return b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE read_ct > 0`) == 1
+	}, patience, time.Millisecond)
+
+	b.await(b.apply(func(p *processor.Plan) { p.Namespaces, p.DrainTimeout = p.Namespaces[1:], 0 }))
+	require.Equal(t, processor.OutcomeReleased, b.settled(1)[0].Outcome)
+	close(g.open)
+	require.Equal(t, processor.OutcomeSucceeded, b.settled(1)[0].Outcome)
+	status, err := processor.Do(t.Context(), b.Processor, processor.GetStatus{})
+	require.NoError(t, err)
+	require.Zero(t, status.BytesHeld)
+}

@@ -41,7 +41,7 @@ func (l *lane) fetchAll() {
 
 // fetch brings one body and dispatches its step.
 func (l *lane) fetch(e *entry) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.limits().Lease)
+	ctx, cancel := context.WithTimeout(l.life.fetches, l.limits().Lease)
 	defer cancel()
 	body, bad, err := l.body(ctx, e)
 	exec, ok := l.opts.Registry.Executor(l.name)
@@ -106,14 +106,29 @@ func (l *lane) body(ctx context.Context, e *entry) (body []byte, bad *failure, e
 	if err := l.budget.acquire(ctx, size); err != nil {
 		return nil, nil, fmt.Errorf("wait for room for a body of %d bytes: %w", size, err)
 	}
-	l.mu.Lock()
-	e.bytes = size
-	l.mu.Unlock()
+	if !l.charge(e, size) {
+		return nil, nil, errors.New("fetch a large body: the message has been given back")
+	}
 	body, ok, err = l.opts.Broker.Body(ctx, lease)
 	if err != nil || !ok {
 		return nil, nil, fetchError(ok, err)
 	}
 	return body, nil, nil
+}
+
+// charge makes an entry hold bytes that were acquired for it. It may be settled
+// by now: then nobody else would release them.
+func (l *lane) charge(e *entry, bytes int64) bool {
+	l.mu.Lock()
+	_, inHand := l.entries[e.id]
+	if inHand {
+		e.bytes = bytes
+	}
+	l.mu.Unlock()
+	if !inHand {
+		l.budget.release(bytes)
+	}
+	return inHand
 }
 
 func fetchError(ok bool, err error) error {

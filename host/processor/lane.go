@@ -98,6 +98,7 @@ func newLane(p *Processor, ns Namespace) *lane {
 		empty:     make(chan struct{}),
 		status:    laneStatus{counts: make(map[Outcome]uint64)},
 	}
+	l.life.fetches, l.life.endFetches = context.WithCancel(context.Background())
 	l.setPolicy(ns)
 	l.share = p.slots.join(ns.Concurrency, func() { poke(l.wake) })
 	return l
@@ -345,6 +346,7 @@ func (l *lane) cancelAll(of Executor, reason pluginv1.CancelReason) {
 // later is ignored. It returns the steps whose handlers ignore their
 // cancellation.
 func (l *lane) giveUp(why string) (hung []abandonment) {
+	l.life.endFetches()
 	l.finish(func() (done []*entry) {
 		now := l.opts.Now()
 		for _, e := range l.entries {

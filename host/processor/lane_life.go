@@ -10,6 +10,9 @@ import (
 type laneLife struct {
 	endClaiming, endSettling context.CancelFunc
 	claiming, settling       sync.WaitGroup
+	// fetches ends when no body is waited for any more.
+	fetches    context.Context
+	endFetches context.CancelFunc
 }
 
 // start makes the lane run.
@@ -38,6 +41,7 @@ func (l *lane) join() {
 	l.life.claiming.Wait()
 	l.life.endSettling()
 	l.life.settling.Wait()
+	l.life.endFetches()
 	l.work.Wait()
 }
 
