@@ -23,7 +23,9 @@
 // Messages that were in flight in a crash run apart from all others
 // ([Plugin.Apart]): in a process beside the instances that takes one group of
 // them at a time. It is started when somebody asks for a turn, is stopped when
-// nobody has for a while, and its crashes count in no breaker. Where there must
+// nobody has for a while, and its crashes count in no breaker, unless different
+// messages crash it one after the other and nothing else gets through: that is
+// the plugin's own fault, which trips it. Where there must
 // not be a second process ([SwapStopFirst]), a group has one of the pool for
 // itself.
 //

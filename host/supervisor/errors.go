@@ -64,12 +64,15 @@ type CrashError struct {
 	// InFlight is how many steps had been sent to the process and were not
 	// answered.
 	InFlight int
-	Err      error
+	// PluginAtFault: so many other messages have crashed it before, each alone,
+	// and no step has had an outcome since, that it is no message's doing.
+	PluginAtFault bool
+	Err           error
 }
 
 // Alone reports whether a single step was with the process when it ended: then
-// that step has crashed it.
-func (e *CrashError) Alone() bool { return e.InFlight == 1 }
+// that step has crashed it, unless any other would have.
+func (e *CrashError) Alone() bool { return e.InFlight == 1 && !e.PluginAtFault }
 
 // Error is one line, since it is kept with messages. Report has it all.
 func (e *CrashError) Error() string {

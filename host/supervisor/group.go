@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"github.com/stephost/stephost/host/processor"
@@ -12,11 +13,16 @@ type group struct {
 	processor.Sink
 	left  atomic.Int64
 	ended chan struct{}
+	// message is the only one of the group; empty where there are more.
+	message string
 }
 
-func newGroup(sink processor.Sink, steps int) *group {
+func newGroup(sink processor.Sink, steps []*pluginv1.Step) *group {
 	g := &group{Sink: sink, ended: make(chan struct{})}
-	g.left.Store(int64(steps))
+	g.left.Store(int64(len(steps)))
+	if len(steps) == 1 {
+		g.message = fmt.Sprintf("%s/%d", steps[0].GetNamespace(), steps[0].GetMessageId())
+	}
 	return g
 }
 

@@ -55,6 +55,7 @@ func (i *instance) run() {
 			planned := i.crashed(found)
 			crash := proc.buryCrashed(found)
 			i.learned(crash)
+			p.blame(crash)
 			i.report(crash, planned)
 		case <-proc.retired:
 			i.replace(proc)

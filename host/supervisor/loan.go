@@ -31,7 +31,7 @@ func (b *probation) onLoan(req request) {
 	if len(steps) == 0 {
 		return
 	}
-	group := newGroup(req.Suspects, len(steps))
+	group := newGroup(req.Suspects, steps)
 	proc.dispatch(steps, group)
 	switch b.outcome(proc, group) {
 	case groupEnded, groupHangs:

@@ -204,6 +204,7 @@ func (p *Plugin) Reset() error {
 		return fmt.Errorf("reset plugin %q: %w", p.spec.Name, ErrStopped)
 	}
 	p.breaker.reset()
+	p.counters.streak.forget()
 	p.prober = nil
 	for _, i := range p.instances {
 		i.failures, i.next = 0, time.Time{}

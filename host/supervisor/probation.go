@@ -20,7 +20,8 @@ const (
 // probation is where the suspects of a crash run: in a process of its own
 // beside the plugin's instances, with the same specification. It is started
 // when somebody asks for a turn and stopped when nobody has for a while. Its
-// crashes are between it and its suspects: they count in no breaker.
+// crashes are between it and its suspects: they count in no breaker, unless they
+// are a streak.
 //
 // Its loop alone writes its fields, except queue, and holds the plugin's mutex
 // where others read them.
@@ -126,11 +127,15 @@ func (b *probation) await() (request, bool) {
 			return req, true
 		}
 		proc, changed := b.proc, p.changed
-		wait := b.idle.Sub(p.deps.Clock.Now())
+		now := p.deps.Clock.Now()
+		wait := b.idle.Sub(now)
+		var failed <-chan struct{}
+		var idle, again <-chan time.Time
+		if p.unprobed() {
+			again = p.deps.Clock.After(p.breaker.openUntil.Sub(now))
+		}
 		p.mu.Unlock()
 
-		var failed <-chan struct{}
-		var idle <-chan time.Time
 		if proc != nil {
 			failed, idle = proc.failed, p.deps.Clock.After(wait)
 		}
@@ -139,6 +144,8 @@ func (b *probation) await() (request, bool) {
 		case <-changed:
 		case <-idle:
 			b.discard(proc)
+		case <-again:
+			p.halfOpen()
 		case <-failed:
 			b.crashed(proc)
 		case <-p.starts.Done():
@@ -188,7 +195,7 @@ func (b *probation) turn(proc *process, req request) {
 		return
 	}
 	if steps := req.Turn(int(proc.described.GetMaxConcurrency())); len(steps) > 0 {
-		group := newGroup(req.Suspects, len(steps))
+		group := newGroup(req.Suspects, steps)
 		b.used = true
 		proc.dispatch(steps, group)
 		switch b.outcome(proc, group) {
@@ -247,6 +254,7 @@ func (b *probation) crashed(proc *process) {
 	crash = proc.buryCrashed(crash)
 	b.plugin.log.Warn("plugin crashed in probation", "in_flight", crash.InFlight, "error", crash.Report())
 	b.failed(crash)
+	b.plugin.blame(crash)
 }
 
 // letGo leaves a process with a handler that hangs to its end.

@@ -71,8 +71,9 @@ type process struct {
 
 // counters are a plugin's, over all its processes.
 type counters struct {
-	stray atomic.Uint64
-	flood pluginlog.Flood
+	stray  atomic.Uint64
+	flood  pluginlog.Flood
+	streak streak
 }
 
 // startProcess starts, configures and connects a process. On an error nothing
@@ -325,20 +326,23 @@ func (p *process) examine() *CrashError {
 // lines are known only now.
 func (p *process) buryCrashed(found *CrashError) *CrashError {
 	e := *found
-	p.buryWith(func(lost int) error {
+	p.buryWith(func(left []stranded) error {
 		e.Exit = p.runner.process().exit
 		e.Stderr = p.output.Last()
-		e.InFlight = lost
+		e.InFlight = lostOf(left)
+		if message := messageAlone(left); message != "" {
+			e.PluginAtFault = p.counters.streak.crashed(message, p.spec.Restart.MaxCrashes)
+		}
 		return &e
 	})
 	return &e
 }
 
-func (p *process) bury(cause error) { p.buryWith(func(int) error { return cause }) }
+func (p *process) bury(cause error) { p.buryWith(func([]stranded) error { return cause }) }
 
 // buryWith kills the group, joins all goroutines, and gives back the steps
-// that have no result. cause is told how many of them had reached the process.
-func (p *process) buryWith(cause func(lost int) error) {
+// that have no result. cause is told of them.
+func (p *process) buryWith(cause func(left []stranded) error) {
 	c := p.runner.process()
 	if c != nil {
 		if err := c.kill(); err != nil {
@@ -372,13 +376,11 @@ func (p *process) buryWith(cause func(lost int) error) {
 		_ = c.stdout.Close()
 		_ = c.stderr.Close()
 	}
-	lost := 0
 	left := make([]stranded, 0, len(streams))
 	for _, s := range streams {
 		left = append(left, s.forsake())
-		lost += left[len(left)-1].count
 	}
-	why := cause(lost)
+	why := cause(left)
 	for _, steps := range left {
 		steps.giveBack(why)
 	}

@@ -82,6 +82,13 @@ func (b *breaker) judge(now time.Time, probe bool) bool {
 	return true
 }
 
+// trip opens the breaker for a reason of its own.
+func (b *breaker) trip(now time.Time, why string) {
+	if !b.open() {
+		b.why, b.openUntil = why, now.Add(b.policy.Window)
+	}
+}
+
 // forget lets crashes go that have left the window.
 func (b *breaker) forget(now time.Time) {
 	b.crashes = slices.DeleteFunc(b.crashes, func(s strike) bool { return now.Sub(s.at) >= b.policy.Window })

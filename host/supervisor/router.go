@@ -42,7 +42,10 @@ func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
 
 	s.inFlight.Add(int64(strays - len(resp.GetResults())))
 	if strays > 0 {
-		s.stray.Add(uint64(strays))
+		s.counters.stray.Add(uint64(strays))
+	}
+	if outcomes := len(resp.GetResults()) - strays; outcomes > 0 {
+		s.counters.streak.outcomes.Add(uint64(outcomes))
 	}
 	for _, group := range r.results {
 		group.sink.Results(group.members)

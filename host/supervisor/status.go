@@ -114,6 +114,9 @@ func (p *Plugin) Status() Status {
 			s.NextAttempt = next
 		}
 	}
+	if p.unprobed() {
+		s.NextAttempt = p.breaker.openUntil
+	}
 	if b, used := p.probation.status(); used {
 		s.Instances = append(s.Instances, b)
 	}

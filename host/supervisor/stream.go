@@ -23,7 +23,7 @@ type stream struct {
 	cancel      context.CancelCauseFunc
 	sendTimeout time.Duration
 	inFlight    *atomic.Int64
-	stray       *atomic.Uint64
+	counters    *counters
 
 	mu sync.Mutex
 	// sinks has every step that this stream owes an answer for; queue, from
@@ -65,7 +65,7 @@ func (p *process) openStream() (*stream, error) {
 	}
 	s := &stream{
 		rpc: rpc, cancel: cancel, sendTimeout: p.spec.Timeouts.Send,
-		inFlight: &p.inFlight, stray: &p.counters.stray,
+		inFlight: &p.inFlight, counters: p.counters,
 		sinks: make(map[uint64]processor.Sink), relieved: p.relieved,
 		wake:  make(chan struct{}, 1),
 		sent:  make(chan struct{}),
