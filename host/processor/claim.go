@@ -147,15 +147,18 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 		}
 		e := l.newEntry(d, claimed)
 		l.metrics.waited.Observe(d.Waited.Seconds())
-		if d.Deferred {
-			e.state, e.slot = fetching, true
-			kept++
-			l.fetches = append(l.fetches, e)
-			continue
-		}
 		bytes += e.bytes
 		apart := e.mustWait(exec.ExecutorState)
 		switch {
+		case l.stopped:
+			// The claim was under way. Who drains may have cancelled already all that
+			// is to be cancelled.
+			l.decide.release(e, "the namespace starts nothing any more")
+			l.enqueue(e)
+		case d.Deferred:
+			e.state, e.slot = fetching, true
+			kept++
+			l.fetches = append(l.fetches, e)
 		case !l.prepare(e, d.Body, exec.ExecutorState), apart && !l.park(e):
 			l.enqueue(e)
 		case !apart:

@@ -88,6 +88,14 @@ func (x *scripted) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {
 	}
 }
 
+func (x *scripted) cancelAll() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, cancel := range x.running {
+		cancel(nil)
+	}
+}
+
 // Apart runs each group through the handler like any other steps, one group at a
 // time.
 func (x *scripted) Apart(s processor.Suspects, _ bool) {
@@ -242,6 +250,7 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 	b.Start()
 	t.Cleanup(func() {
 		b.Stop()
+		exec.cancelAll() // also where a test has failed under running handlers
 		exec.work.Wait()
 	})
 	return b

@@ -277,8 +277,9 @@ func TestDrainWaitsThenCancelsThenGivesBack(t *testing.T) {
 	cancel() // no time at all for handlers to finish by themselves
 	require.NoError(t, b.Drain(ctx))
 	close(ignore)
-	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt <= clock_timestamp() AND read_ct = 2`), "given back at once")
-	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE headers->'stephost'->>'accounted' = '2' AND NOT headers->'stephost' ? 'failures'`), "at no cost")
+	// What was given back may have been met by a claim that was under way.
+	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt <= clock_timestamp() AND read_ct IN (2, 4)`), "given back at once")
+	require.Equal(t, 2, b.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE headers->'stephost'->>'accounted' = read_ct::text AND NOT headers->'stephost' ? 'failures'`), "at no cost")
 	require.Equal(t, 1, b.count(`SELECT count(*) FROM pgmq.q_results`))
 	require.Empty(t, b.exec.abandoned, "the plugin is stopped anyway")
 }
