@@ -55,7 +55,7 @@ func (f *Fleet) Prepare(ctx context.Context, c Change) (*Prepared, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(f.changes, func() { cancel(ErrStopped) })()
 	if err := p.start(ctx); err != nil {
-		return nil, &ChangeError{Err: err, Restarted: p.halted(), Restart: p.Abort()}
+		return nil, &ChangeError{Err: err, Restarted: p.halted(), Restart: p.Abort(), Idle: p.idle()}
 	}
 	return p, nil
 }
@@ -109,6 +109,13 @@ func (p *Prepared) halted() []string {
 		}
 	}
 	return names
+}
+
+// idle tells whether one of the plugins has no generation that serves.
+func (p *Prepared) idle() bool {
+	return slices.ContainsFunc(p.parts, func(part *part) bool {
+		return part.spec != nil && (part.old == nil || !part.old.plugin.State().Ready)
+	})
 }
 
 // exclusive tells whether old and new must not run at the same time.

@@ -30,6 +30,9 @@ type ChangeError struct {
 	// others have not been touched.
 	Restarted []string
 	Restart   error
+	// Idle says that an old generation that was left alone does not serve either:
+	// it backs off, say.
+	Idle bool
 }
 
 func (e *ChangeError) Error() string {
@@ -38,6 +41,8 @@ func (e *ChangeError) Error() string {
 		return fmt.Sprintf("the old version was started again and did not come up either (%v): %v", e.Restart, e.Err)
 	case len(e.Restarted) > 0:
 		return fmt.Sprintf("the old version of %s was started again: %v", strings.Join(e.Restarted, ", "), e.Err)
+	case e.Idle:
+		return fmt.Sprintf("nothing has changed: %v", e.Err)
 	default:
 		return fmt.Sprintf("the old version serves on: %v", e.Err)
 	}

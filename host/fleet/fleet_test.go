@@ -71,6 +71,22 @@ func TestEveryProcessOfAPoolIsReadyBeforeTheFlip(t *testing.T) {
 	require.Len(t, swapped.New.PIDs, 3)
 }
 
+func TestVersionThatDoesNotComeUpEitherIsNotSaidToLeaveAnotherServing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	require.NoError(t, b.Start([]fleet.Spec{spec(t, "orders", "bad")}))
+	_, err := b.Swap(b.ctx(), spec(t, "orders", "bad"))
+	require.ErrorContains(t, err, `plugin "orders" is not swapped: nothing has changed: `)
+
+	held := spec(t, "orders", "v1")
+	held.Hold = "it is still to be built"
+	_, err = b.Swap(b.ctx(), held)
+	require.EqualError(t, err, `plugin "orders" is not swapped: it is still to be built`)
+
+	_, err = b.Swap(b.ctx(), spec(t, "orders", "v1"))
+	require.NoError(t, err)
+}
+
 func TestExclusivePluginMakesRoomFirst(t *testing.T) {
 	t.Parallel()
 	lock := filepath.Join(t.TempDir(), "lock")
