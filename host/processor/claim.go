@@ -48,10 +48,11 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	}
 	l.metrics.claimed.Observe(float64(len(deliveries)))
 
+	before := l.cancelled.Load()
 	steps, kept := l.admit(deliveries, exec, leaseTerm{now, lease})
 	l.slots.release(l.share, reserved-kept, len(deliveries) == 0)
 	if len(steps) > 0 {
-		exec.Dispatch(steps, l)
+		l.dispatch(exec.Executor, steps, before)
 	}
 
 	full := len(deliveries) == reserved

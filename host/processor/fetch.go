@@ -50,6 +50,7 @@ func (l *lane) fetch(e *entry) {
 	}
 	var step *pluginv1.Step
 	parked := false
+	before := l.cancelled.Load()
 	l.finish(func() []*entry {
 		if e.state != fetching { // given up meanwhile
 			return nil
@@ -88,7 +89,7 @@ func (l *lane) fetch(e *entry) {
 	if l.opts.OnStep != nil {
 		l.announce(steps)
 	}
-	exec.Dispatch(steps, l)
+	l.dispatch(exec, steps, before)
 }
 
 // body fetches an entry's body. bad says that the message can never run.

@@ -153,7 +153,7 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 		// tries to settle.
 		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 			e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, now
-			toCancel.add(e)
+			l.cancelling(toCancel, e)
 		}
 		if e.state == suspected {
 			waiting = append(waiting, e)
@@ -184,7 +184,7 @@ func (l *lane) enforceTimeouts() (hung []abandonment) {
 			if e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 				if passed(e.deadline, now) {
 					e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_TIMEOUT, now
-					late.add(e)
+					l.cancelling(late, e)
 				}
 				continue
 			}

@@ -62,9 +62,10 @@ type lane struct {
 	empty     chan struct{} // closed when closing and no entries are left
 	status    laneStatus
 
-	progress  atomic.Int64 // host's clock in ns when the loop last came round
-	extending atomic.Bool  // a round of lease extensions is under way
-	assertAll atomic.Bool  // the next round takes every lease, whatever its age
+	progress  atomic.Int64  // host's clock in ns when the loop last came round
+	cancelled atomic.Uint64 // steps that have been cancelled
+	extending atomic.Bool   // a round of lease extensions is under way
+	assertAll atomic.Bool   // the next round takes every lease, whatever its age
 }
 
 // laneStatus is what people are told about a lane.
@@ -298,6 +299,9 @@ func (l *lane) room(state ExecutorState) int {
 	}
 	limits := l.limits()
 	room := min(l.ns.Concurrency-l.running-l.slotsForSuspects(), limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
+	// Each lane counts for itself: where namespaces share a plugin, what is too
+	// much together waits in its SDK, which starts no clock before the handler and
+	// hands back, at no cost, what is cancelled before.
 	if state.MaxConcurrency > 0 {
 		room = min(room, state.MaxConcurrency-l.running+l.suspects.running)
 	}
@@ -335,7 +339,7 @@ func (l *lane) cancelAll(of Executor, reason pluginv1.CancelReason) {
 		}
 		if e.state == running && e.cancelled == pluginv1.CancelReason_CANCEL_REASON_UNSPECIFIED {
 			e.cancelled, e.cancelledAt = reason, now
-			all.add(e)
+			l.cancelling(all, e)
 		}
 	}
 	l.mu.Unlock()

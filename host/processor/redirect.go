@@ -12,6 +12,7 @@ type redirection struct {
 	lane   *lane
 	looked bool
 	to     laneExecutor
+	before uint64 // l.cancelled when it looked
 	steps  []*pluginv1.Step
 }
 
@@ -23,7 +24,7 @@ func (r *redirection) take(e *entry) bool {
 		return false
 	}
 	if !r.looked {
-		r.looked = true
+		r.looked, r.before = true, l.cancelled.Load()
 		if exec, ok := l.opts.Registry.Executor(l.name); ok {
 			r.to = laneExecutor{Executor: exec, ExecutorState: exec.State()}
 		}
@@ -51,6 +52,6 @@ func (x laneExecutor) resolves(e *entry) bool {
 // dispatch sends what was taken; no lock is held.
 func (r *redirection) dispatch() {
 	if len(r.steps) > 0 {
-		r.to.Dispatch(r.steps, r.lane)
+		r.lane.dispatch(r.to.Executor, r.steps, r.before)
 	}
 }

@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,4 +169,30 @@ func TestRecalledStepsCostNothing(t *testing.T) {
 	require.Equal(t, processor.OutcomeReleased, steps[0].Outcome)
 	require.Contains(t, steps[0].Err, "DRAINING")
 	require.Equal(t, processor.OutcomeSucceeded, steps[1].Outcome)
+}
+
+func TestCancellationThatComesBeforeItsStepIsNotLost(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	exec := newScripted(g.handle)
+	var b *bundle
+	built := make(chan struct{})
+	var once sync.Once
+	b = setup(t, exec, func(o *processor.Options) {
+		observe := o.OnStep
+		o.OnStep = func(e processor.StepEvent) {
+			<-built
+			if e.Kind == processor.StepPickedUp {
+				once.Do(func() { // it has begun and is not with the plugin yet
+					_, _ = processor.Do(context.Background(), b.Processor, processor.Recall{Executor: exec})
+				})
+			}
+			observe(e)
+		}
+	})
+	close(built)
+	b.send(`{}`)
+	require.Equal(t, processor.OutcomeReleased, b.settled(1)[0].Outcome, "the handler was told to stop")
+	close(g.open)
+	require.Equal(t, processor.OutcomeSucceeded, b.settled(1)[0].Outcome)
 }
