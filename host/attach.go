@@ -21,12 +21,12 @@ func (c controller) AttachPlugin(ctx context.Context, name string, to protocol.A
 
 // ProgramChanged swaps a plugin for the new version of its program. An attached
 // process keeps its place, since somebody is looking at it: the new version
-// follows it.
-func (h *Host) ProgramChanged(ctx context.Context, name string) error {
+// follows it, and is not swapped now.
+func (h *Host) ProgramChanged(ctx context.Context, name string) (swapped bool, err error) {
 	if spec, ok := h.pluginSpecOf(h.cfg(), name); ok && h.fleet.Follow(spec) {
 		h.log.Info("the program of a plugin has changed and follows the attached process", "plugin", name)
-		return nil
+		return false, nil
 	}
-	_, err := h.ReloadPlugin(ctx, name)
-	return err
+	_, err = h.ReloadPlugin(ctx, name)
+	return err == nil, err
 }

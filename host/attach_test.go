@@ -119,11 +119,13 @@ func TestDebuggedPluginFollowsTheHost(t *testing.T) {
 
 	// A new version of the program does not disturb it.
 	generation := b.plugin().Generation
-	require.NoError(t, b.ProgramChanged(t.Context(), "test"))
+	swapped, err := b.ProgramChanged(t.Context(), "test")
+	require.NoError(t, err)
+	require.False(t, swapped, "it follows the attached process")
 	require.Equal(t, generation, b.plugin().Generation)
 
 	// A swap lets go of it, and it comes back.
-	_, err := b.ReloadPlugin(t.Context(), "test")
+	_, err = b.ReloadPlugin(t.Context(), "test")
 	require.NoError(t, err)
 	b.servedBy(func(pid int) bool { return pid == d.Process.Pid })
 	require.Greater(t, b.plugin().Generation, generation+1)

@@ -109,7 +109,7 @@ func (f *watchedFile) changed() (sum string, ok bool) {
 
 func (p *programs) swap(ctx context.Context, plugin string, file *watchedFile, sum string) {
 	p.host.log.Info("the program of a plugin has changed", "plugin", plugin, "command", file.command)
-	err := p.host.ProgramChanged(ctx, plugin)
+	_, err := p.host.ProgramChanged(ctx, plugin)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	file.swapping = false

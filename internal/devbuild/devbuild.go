@@ -24,8 +24,9 @@ type Package struct {
 
 // Options are what a Builder is made of. All fields are required.
 type Options struct {
-	// Swap replaces the plugin's processes by new ones of its output.
-	Swap func(ctx context.Context, plugin string) error
+	// Swap replaces the plugin's processes by new ones of its output, or reports
+	// that these have to wait: the plugin runs in a debugger.
+	Swap func(ctx context.Context, plugin string) (swapped bool, err error)
 	// Show tells the developer something, in one or more whole lines.
 	Show func(text string)
 }
@@ -214,10 +215,17 @@ func (b *Builder) again(ctx context.Context, u *unit) {
 		b.show("plugin %s is built, and is what runs already\n", u.Plugin)
 		err = os.Remove(fresh)
 	} else if err == nil {
-		err = b.install(ctx, u, fresh)
+		var swapped bool
+		swapped, err = b.install(ctx, u, fresh)
 		if err == nil {
 			u.sum = sum
+		}
+		switch {
+		case err != nil:
+		case swapped:
 			b.show("plugin %s is built and swapped, in %v\n", u.Plugin, round(time.Since(began)))
+		default:
+			b.show("plugin %s is built, and takes over when the attached process ends\n", u.Plugin)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
@@ -227,28 +235,28 @@ func (b *Builder) again(ctx context.Context, u *unit) {
 
 // install makes a program the output and swaps the plugin; a program that does
 // not come up is taken back.
-func (b *Builder) install(ctx context.Context, u *unit, fresh string) error {
+func (b *Builder) install(ctx context.Context, u *unit, fresh string) (swapped bool, err error) {
 	// At every moment there is a program to start, should the old one crash.
 	old := u.Output + ".old"
 	_ = os.Remove(old)
 	if err := os.Link(u.Output, old); err != nil && u.built.Load() {
-		return fmt.Errorf("keep the old program: %w", err)
+		return false, fmt.Errorf("keep the old program: %w", err)
 	}
 	if err := os.Rename(fresh, u.Output); err != nil {
-		return fmt.Errorf("put the new program in its place: %w", err)
+		return false, fmt.Errorf("put the new program in its place: %w", err)
 	}
 	was := u.built.Swap(true)
-	err := b.opts.Swap(ctx, u.Plugin)
+	swapped, err = b.opts.Swap(ctx, u.Plugin)
 	switch {
 	case err == nil && was:
-		return os.Remove(old)
+		return swapped, os.Remove(old)
 	case err == nil:
-		return nil
+		return swapped, nil
 	case was:
-		return errors.Join(err, os.Rename(old, u.Output))
+		return false, errors.Join(err, os.Rename(old, u.Output))
 	default:
 		u.built.Store(false)
-		return errors.Join(err, os.Remove(u.Output))
+		return false, errors.Join(err, os.Remove(u.Output))
 	}
 }
 

@@ -34,6 +34,8 @@ type bundle struct {
 	swaps int
 	// refusal is what the host says to a swap.
 	refusal error
+	// attached makes the host put a swap off.
+	attached bool
 }
 
 func setup(t *testing.T, files map[string]string) *bundle {
@@ -49,11 +51,11 @@ func setup(t *testing.T, files map[string]string) *bundle {
 			defer b.mu.Unlock()
 			b.shown.WriteString(text)
 		},
-		Swap: func(context.Context, string) error {
+		Swap: func(context.Context, string) (bool, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.swaps++
-			return b.refusal
+			return !b.attached, b.refusal
 		},
 	})
 	return b
@@ -137,6 +139,13 @@ func TestPackageIsBuiltAgainWhenAnythingInItsModuleIsSaved(t *testing.T) {
 	b.told(2, "plugin p is built and swapped, in ")
 	require.Equal(t, "and two", b.says())
 	require.Equal(t, 2, b.swaps)
+
+	b.mu.Lock()
+	b.attached = true
+	b.mu.Unlock()
+	b.save("lib/lib.go", lib("three"))
+	b.told(1, "plugin p is built, and takes over when the attached process ends")
+	require.Equal(t, "and three", b.says())
 }
 
 func TestPackageThatDoesNotBuildAtFirst(t *testing.T) {

@@ -43,7 +43,7 @@ func (d *dev) build(ctx context.Context, steps *stepPrinter) error {
 	}
 	d.builder = devbuild.New(devbuild.Options{
 		Show: steps.say,
-		Swap: func(ctx context.Context, plugin string) error { return d.host.ProgramChanged(ctx, plugin) },
+		Swap: func(ctx context.Context, plugin string) (bool, error) { return d.host.ProgramChanged(ctx, plugin) }, // the host is made later
 	})
 	return d.builder.Build(ctx, packages)
 }

@@ -82,7 +82,7 @@ func (o *alone) build(ctx context.Context, cfg *config.Config, name string) erro
 	}
 	builder := devbuild.New(devbuild.Options{
 		Show: func(text string) { _, _ = io.WriteString(o.stderr, text) },
-		Swap: func(context.Context, string) error { return nil },
+		Swap: func(context.Context, string) (bool, error) { return true, nil },
 	})
 	output := filepath.Join(o.temporary, "plugin")
 	err = builder.Change(ctx, []devbuild.Package{{Plugin: name, Dir: p.Command, Output: output}})
