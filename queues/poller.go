@@ -267,6 +267,9 @@ func (p *FallbackPoller) noteQueues(states []QueueState, missing []string, now t
 	p.mu.Lock()
 	var updates []ConfigUpdate
 	for _, state := range states {
+		if !p.set.has(state.Queue) {
+			continue // given up just now
+		}
 		before, known := p.states[state.Queue]
 		if state.Err != nil {
 			state.Missing = before.Missing // a fault says nothing about that
