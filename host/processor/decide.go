@@ -43,7 +43,7 @@ func (d decider) result(e *entry, res *pluginv1.Result, now time.Time) {
 	case *pluginv1.Result_Failure:
 		d.failed(e, outcome.Failure, now)
 	case *pluginv1.Result_Snooze:
-		delay := time.Duration(max(outcome.Snooze.GetDelayMs(), 0)) * time.Millisecond
+		delay := delayOf(outcome.Snooze.GetDelayMs())
 		e.outcome = OutcomeSnoozed
 		e.action = queues.Retry{Delay: delay, Record: e.cleared()}
 	case *pluginv1.Result_NotAccepted:
@@ -82,7 +82,7 @@ func (d decider) outgoing(emit *pluginv1.Emit) (queues.Outgoing, error) {
 	out := queues.Outgoing{
 		Body:    emit.GetBody(),
 		Headers: emit.GetHeaders(),
-		Delay:   time.Duration(max(emit.GetDelayMs(), 0)) * time.Millisecond,
+		Delay:   delayOf(emit.GetDelayMs()),
 	}
 	switch target := emit.GetTarget().(type) {
 	case *pluginv1.Emit_Queue:
@@ -114,10 +114,19 @@ func (d decider) failed(e *entry, f *pluginv1.Failure, now time.Time) {
 	case pluginv1.FailureVerdict_FAILURE_VERDICT_PERMANENT:
 		fail.permanent = queues.DeadPermanent
 	case pluginv1.FailureVerdict_FAILURE_VERDICT_RETRY_AFTER:
-		fail.after = time.Duration(max(f.GetRetryAfterMs(), 0)) * time.Millisecond
+		fail.after = delayOf(f.GetRetryAfterMs())
 	default:
 	}
 	d.fail(e, fail, now)
+}
+
+// longestDelay is as good as never, and far from what a duration or a timestamp
+// cannot hold.
+const longestDelay = 100 * 365 * 24 * time.Hour
+
+// delayOf is a plugin's delay, whatever number it has sent.
+func delayOf(ms int64) time.Duration {
+	return time.Duration(min(max(ms, 0), longestDelay.Milliseconds())) * time.Millisecond
 }
 
 // fail spends the failure budget and retries or dead-letters.

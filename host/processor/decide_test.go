@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -259,6 +260,21 @@ func TestDecideClearsASuspectByAnOutcome(t *testing.T) {
 			}
 			require.Equal(t, tc.suspicion, record.Suspicion)
 		})
+	}
+}
+
+func TestDecideDelaysBeyondAllMeasureStayDelays(t *testing.T) {
+	t.Parallel()
+	for _, ms := range []int64{math.MaxInt64, math.MaxInt64 / 1000, 1 << 62} {
+		e := testEntry()
+		testDecider().result(e, &pluginv1.Result{Outcome: &pluginv1.Result_Snooze{Snooze: &pluginv1.Snooze{DelayMs: ms}}}, e.claimCall)
+		require.Greater(t, e.action.(queues.Retry).Delay, 24*time.Hour)
+		e = testEntry()
+		testDecider().result(e, failed(&pluginv1.Failure{Verdict: pluginv1.FailureVerdict_FAILURE_VERDICT_RETRY_AFTER, RetryAfterMs: ms}), e.claimCall)
+		require.Greater(t, e.action.(queues.Retry).Delay, 24*time.Hour)
+		e = testEntry()
+		testDecider().result(e, success(`1`, &pluginv1.Emit{Target: &pluginv1.Emit_Queue{Queue: "q"}, Body: []byte(`{}`), DelayMs: ms}), e.claimCall)
+		require.Greater(t, e.action.(queues.Complete).Send[0].Delay, 24*time.Hour)
 	}
 }
 
