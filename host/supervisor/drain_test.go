@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,4 +162,31 @@ func requireBystander(t *testing.T, lost error) {
 	var other interface{ Bystander() bool }
 	require.ErrorAs(t, lost, &other)
 	require.True(t, other.Bystander())
+}
+
+// A large step is still under way to a process that reads slowly, when the
+// cancellation passes it on a stream of its own.
+func TestCancellationThatOvertakesItsStepIsSentAgain(t *testing.T) {
+	t.Parallel()
+	body := `"` + strings.Repeat("b", 8<<20) + `"`
+	for {
+		b := startReady(t, spec(t, ""))
+		require.NoError(t, syscall.Kill(b.pid(), syscall.SIGSTOP))
+		s, sent, waits := newSink(), newStep("hold", body), newStep("hold", body)
+		b.Dispatch([]*pluginv1.Step{sent, waits}, s)
+		runtime.Gosched() // mostly the sender is at the first one then
+		drained := make(chan error, 1)
+		go func() { drained <- b.Drain(t.Context()) }()
+		unsent := s.next(t)
+		require.True(t, unsent.returned)
+		b.Cancel([]uint64{sent.GetId()}, pluginv1.CancelReason_CANCEL_REASON_DRAINING)
+		require.NoError(t, syscall.Kill(b.pid(), syscall.SIGCONT))
+		if unsent.id == sent.GetId() {
+			require.NoError(t, <-drained)
+			continue
+		}
+		require.Equal(t, "cancelled", s.next(t).result.GetFailure().GetType())
+		require.NoError(t, <-drained)
+		return
+	}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stephost/stephost/host/processor"
@@ -146,9 +147,39 @@ func (s *stream) withdraw(ids map[uint64]struct{}) map[processor.Sink][]uint64 {
 	return unsent
 }
 
+// insistEvery is how often a cancellation is sent that may have overtaken its
+// step.
+const insistEvery = 500 * time.Millisecond
+
 // cancelApart carries cancellations on a stream of their own, for steps whose
-// stream the host has ended.
+// stream the host has ended. Steps that are still under way on that are unknown to
+// the plugin, which ignores the cancellation: so it is sent again until they have
+// come back.
 func (p *process) cancelApart(cancels []*pluginv1.Cancellation) {
+	again := time.NewTicker(insistEvery)
+	defer again.Stop()
+	for len(cancels) > 0 {
+		p.sendApart(cancels)
+		select {
+		case <-again.C:
+		case <-p.life.Done():
+			return
+		}
+		cancels = slices.DeleteFunc(cancels, func(c *pluginv1.Cancellation) bool {
+			return !p.small.owes(c.GetId()) && !p.large.owes(c.GetId())
+		})
+	}
+}
+
+// owes tells whether the step has not come back.
+func (s *stream) owes(id uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, owed := s.sinks[id]
+	return owed
+}
+
+func (p *process) sendApart(cancels []*pluginv1.Cancellation) {
 	ctx, done := context.WithTimeout(p.life, p.spec.Timeouts.Health)
 	defer done()
 	rpc, err := p.api.Execute(ctx)
