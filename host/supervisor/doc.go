@@ -25,9 +25,8 @@
 // them at a time. It is started when somebody asks for a turn, is stopped when
 // nobody has for a while, and its crashes count in no breaker, unless different
 // messages crash it one after the other and nothing else gets through: that is
-// the plugin's own fault, which trips it. Where there must
-// not be a second process ([SwapStopFirst]), a group has one of the pool for
-// itself.
+// the plugin's own fault, which trips it. Where there must not be a second
+// process ([SwapStopFirst]), a group has one of the pool for itself.
 //
 // Each change of a plugin's state is logged once, with its reason.
 //
