@@ -243,3 +243,22 @@ func TestPluginListShowsTheProbation(t *testing.T) {
 	require.Positive(t, p.Restarts)
 	require.True(t, strings.Contains(p.LastError, "crashed: exit status 2: panic: as asked"), p.LastError)
 }
+
+func TestPluginThatCrashesWithEverythingTripsAndNobodyIsConvicted(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{plugin: quick, a: `concurrency = 60`})
+	for range 8 {
+		b.send("a_queue", b.poison("poison"))
+	}
+	b.eventually("all run", func() bool { return len(b.runs("poison")) == 8 })
+	b.touch("armed")
+	b.eventually("the plugin has tripped", func() bool { return b.plugin().State == "tripped" })
+	require.Contains(t, b.plugin().Reason, "5 different messages in a row have crashed it")
+	require.False(t, b.plugin().NextAttempt.IsZero())
+	b.eventually("all are back in the queue", func() bool {
+		return b.namespace("a").Suspects == 0 && b.namespace("a").Settling == 0
+	})
+	require.Equal(t, 8, b.count(`SELECT count(*) FROM pgmq.q_a_queue`))
+	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_results`))
+	require.Zero(t, b.count(`SELECT count(*) FROM pgmq.q_a_dead`))
+}
