@@ -84,7 +84,7 @@ func faults() []fault {
 		{"start.plain", "always-tls", "although TLS is off", nil},
 		{"start.stranger", "any-client", "answered", nil},
 		{"start.address", "anywhere", "0.0.0.0", plain},
-		{"start.time", "late", "3.", nil},
+		{"start.time", "late", "s", nil},
 		{"describe.answers", "no-describe", "Unimplemented: later", nil},
 		{"describe.repeatable", "counts", "differ", nil},
 		{"describe.name", "nameless", `name ""`, nil},

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,6 +27,8 @@ type timedSample struct {
 	took time.Duration
 	// completed tells a sample that ended by itself from one whose time was up.
 	completed bool
+	// succeeded tells what its handler made of it.
+	succeeded bool
 }
 
 // sampled are all samples, or why they could not be run.
@@ -65,7 +68,8 @@ func (k *kit) runSamples(ctx context.Context) ([]timedSample, error) {
 			return nil, fmt.Errorf("step %q with the input %s: %w", s.Step, quoted(s.Input), err)
 		}
 		took := time.Since(began)
-		timed = append(timed, timedSample{Sample: s, took: took, completed: took < sampleTimeout})
+		_, succeeded := x.answer(step).GetOutcome().(*pluginv1.Result_Success)
+		timed = append(timed, timedSample{Sample: s, took: took, completed: took < sampleTimeout, succeeded: succeeded})
 	}
 	return timed, nil
 }
@@ -93,13 +97,23 @@ func (k *kit) chooseSamples(d *pluginv1.DescribeResponse) ([]Sample, error) {
 	return chosen, nil
 }
 
-// quickest is the sample that took least.
+// quickest is the sample that took least among those that succeed quickly, since
+// a success cannot be taken for a refusal; else among all.
 func (k *kit) quickest(ctx context.Context) (Sample, error) {
 	samples, err := k.samples(ctx)
 	if err != nil {
 		return Sample{}, err
 	}
-	return slices.MinFunc(samples, func(a, b timedSample) int { return int(a.took - b.took) }).Sample, nil
+	suits := func(s timedSample) bool { return s.succeeded && s.took < slow }
+	return slices.MinFunc(samples, func(a, b timedSample) int {
+		if suits(a) != suits(b) {
+			if suits(a) {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.took, b.took)
+	}).Sample, nil
 }
 
 // slowest is a sample that runs for a while.
