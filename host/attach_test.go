@@ -11,12 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/host/supervisor"
+	"github.com/stephost/stephost/internal/syncbuf"
 )
 
 // debugged is the test plugin, started by hand.
 type debugged struct {
 	*exec.Cmd
-	log  *syncBuffer
+	log  *syncbuf.Buffer
 	done chan error
 	// tmp is where it makes its socket.
 	tmp string
@@ -26,7 +27,7 @@ func (b *bundle) debug(target string) *debugged {
 	b.t.Helper()
 	path, err := testPlugin()
 	require.NoError(b.t, err)
-	d := &debugged{Cmd: exec.Command(path), log: &syncBuffer{}, done: make(chan error, 1), tmp: b.t.TempDir()}
+	d := &debugged{Cmd: exec.Command(path), log: &syncbuf.Buffer{}, done: make(chan error, 1), tmp: b.t.TempDir()}
 	d.Env = append(os.Environ(), "STEPHOST_ATTACH="+target, "TMPDIR="+d.tmp)
 	d.Stderr = d.log
 	require.NoError(b.t, d.Start())

@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -24,6 +23,7 @@ import (
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/host/supervisor/shim"
 	"github.com/stephost/stephost/internal/devpg/devpgtest"
+	"github.com/stephost/stephost/internal/syncbuf"
 	"github.com/stephost/stephost/queues/pgmq/schema"
 )
 
@@ -77,28 +77,11 @@ type bundle struct {
 	dsn  string
 	dir  string
 	db   *pgxpool.Pool
-	logs *syncBuffer
+	logs *syncbuf.Buffer
 	src  atomic.Pointer[string] // the configuration file, as it is now
 
 	stop context.CancelFunc
 	done chan error
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // settings are the parts of a test's configuration file.
@@ -161,7 +144,7 @@ func build(t *testing.T, dsn string, s settings) *bundle {
 	t.Helper()
 	plugin, err := testPlugin()
 	require.NoError(t, err)
-	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncBuffer{}, done: make(chan error, 1)}
+	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncbuf.Buffer{}, done: make(chan error, 1)}
 	b.write(s.file(dsn, plugin))
 	cfg, diags := b.load()
 	if diags.HasErrors() {

@@ -19,6 +19,7 @@ import (
 	"github.com/stephost/stephost/host"
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
+	"github.com/stephost/stephost/internal/syncbuf"
 )
 
 // conf is a configuration: HCL expressions by the path of their key, such as
@@ -107,7 +108,7 @@ func newConfigured(t *testing.T, dsn string, c conf) (*bundle, error) {
 	require.False(t, diags.HasErrors(), "%v\n%s", diags, text)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncBuffer{}, done: make(chan error, 1)}
+	b := &bundle{t: t, dsn: dsn, dir: t.TempDir(), logs: &syncbuf.Buffer{}, done: make(chan error, 1)}
 	var err error
 	b.Host, err = host.New(ctx, host.Options{
 		Config: cfg, Version: "test",

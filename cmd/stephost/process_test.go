@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/internal/devpg/devpgtest"
+	"github.com/stephost/stephost/internal/syncbuf"
 	"github.com/stephost/stephost/plugin/sdk"
 	"github.com/stephost/stephost/queues/pgmq/schema"
 )
@@ -62,28 +62,11 @@ func stepsPlugin() {
 type running struct {
 	t     *testing.T
 	cmd   *exec.Cmd
-	log   *syncBuffer
+	log   *syncbuf.Buffer
 	admin *admin.Client
 	file  string // its configuration
 
 	ended chan struct{}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // newQueues makes a database with the queues of runHost's configuration.
@@ -134,7 +117,7 @@ namespace "work" {
 }
 `, shutdown, dsn, plugin), 0o600))
 
-	r := &running{t: t, log: &syncBuffer{}, file: file, ended: make(chan struct{})}
+	r := &running{t: t, log: &syncbuf.Buffer{}, file: file, ended: make(chan struct{})}
 	r.cmd = exec.Command("stephost", "run", "--config", file)
 	r.cmd.Env = append(os.Environ(), quickExit)
 	r.cmd.Stderr = r.log

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/supervisor"
 	"github.com/stephost/stephost/host/supervisor/shim"
+	"github.com/stephost/stephost/internal/syncbuf"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
@@ -27,7 +27,7 @@ const patience = 30 * time.Second
 type bundle struct {
 	*fleet.Fleet
 	t    *testing.T
-	logs logs
+	logs syncbuf.Buffer
 
 	mu       sync.Mutex
 	table    map[string]processor.Executor
@@ -51,7 +51,7 @@ func setup(t *testing.T, specs ...fleet.Spec) *bundle {
 	t.Cleanup(func() {
 		b.stop()
 		if t.Failed() {
-			t.Log(b.logs.text.String())
+			t.Log(b.logs.String())
 		}
 	})
 	require.NoError(t, b.Start(specs))
@@ -59,24 +59,6 @@ func setup(t *testing.T, specs ...fleet.Spec) *bundle {
 		require.NoError(t, g.Plugin.WaitReady(b.ctx()))
 	}
 	return b
-}
-
-// logs is what the fleet logs.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func (b *bundle) ctx() context.Context {
