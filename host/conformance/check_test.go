@@ -139,6 +139,15 @@ func faults() []fault {
 	}
 }
 
+func TestStartThatIsNotQuickSaysHowLongItTook(t *testing.T) {
+	t.Parallel()
+	opts := options(t, "late")
+	opts.Only = []string{"start.time"}
+	took, err := time.ParseDuration(check(t, opts).Findings[0].Seen)
+	require.NoError(t, err)
+	require.Greater(t, took, 3*time.Second, "it sleeps that long by itself")
+}
+
 func TestBrokenPluginsBreakTheirClause(t *testing.T) {
 	t.Parallel()
 	for _, c := range faults() {
