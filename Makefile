@@ -88,6 +88,7 @@ clean: ## remove what was built (the data of `make run` stays in .stephost)
 .PHONY: test-postgres
 test-postgres:
 	@scripts/install-postgres.sh
+	@scripts/install-pgbouncer.sh
 
 # The SDKs for other languages, where the languages are here.
 .PHONY: test-sdks

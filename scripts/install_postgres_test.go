@@ -43,13 +43,20 @@ func (m *machine) program(name, body string) {
 	require.NoError(m.t, os.WriteFile(m.path("bin", name), []byte("#!/bin/sh\n"+body+"\n"), 0o755))
 }
 
-// install runs the script with its absolute paths led into the machine.
+// install runs the script for PostgreSQL.
 func (m *machine) install(env ...string) (stderr string, code int) {
 	m.t.Helper()
-	script, err := os.ReadFile("install-postgres.sh")
+	places := []string{"/usr/lib/", "/usr/pgsql-", "/opt/homebrew/", "/usr/local/", "/home/linuxbrew/", "/etc/postgresql-common/"}
+	return m.script("install-postgres.sh", places, env...)
+}
+
+// script runs one with its absolute paths led into the machine.
+func (m *machine) script(name string, places []string, env ...string) (stderr string, code int) {
+	m.t.Helper()
+	script, err := os.ReadFile(name)
 	require.NoError(m.t, err)
 	text := string(script)
-	for _, place := range []string{"/usr/lib/", "/usr/pgsql-", "/opt/homebrew/", "/usr/local/", "/home/linuxbrew/", "/etc/postgresql-common/"} {
+	for _, place := range places {
 		require.Contains(m.t, text, place)
 		text = strings.ReplaceAll(text, place, m.root+place)
 	}

@@ -13,6 +13,9 @@
 // as user postgres, or nobody, and its files are kept where that user can
 // reach them.
 //
+// StartPooler puts a PgBouncer before a cluster, for tests of what a transaction
+// pooler does to a client.
+//
 // # Invariants
 //
 //   - One directory has at most one server: a lock that the kernel releases when
