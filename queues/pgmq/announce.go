@@ -46,21 +46,25 @@ func (a *announcer) current(ctx context.Context, b *Broker) (family, error) {
 	return a.family, nil
 }
 
-// resolve looks for tasker's send function, in whichever schema it is.
+// taskerSendSQL finds tasker's send function, in whichever schema it is, and
+// whether it runs with its owner's rights.
+const taskerSendSQL = `
+	SELECT n.nspname::text, p.proname::text, p.oid::bigint, n.oid::bigint, p.prosecdef
+	FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+	WHERE p.proname = 'pgmq_send_with_notify' AND p.pronargs = 3
+	  AND p.proargtypes[0] = 'text'::regtype AND p.proargtypes[1] = 'jsonb'::regtype AND p.proargtypes[2] = 'int'::regtype
+	ORDER BY n.nspname = 'tasker' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1`
+
+// resolve looks for tasker's send function.
 func (a *announcer) resolve(ctx context.Context, b *Broker) error {
 	var f family
 	if b.opts.Notifications != NotifyPGMQ {
-		rows, err := b.work.Query(ctx, `
-			SELECT n.nspname::text, p.proname::text
-			FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-			WHERE p.proname = 'pgmq_send_with_notify' AND p.pronargs = 3
-			  AND p.proargtypes[0] = 'text'::regtype AND p.proargtypes[1] = 'jsonb'::regtype AND p.proargtypes[2] = 'int'::regtype
-			ORDER BY n.nspname = 'tasker' DESC, n.nspname = 'public' DESC, n.nspname LIMIT 1`)
+		rows, err := b.work.Query(ctx, taskerSendSQL)
 		if err != nil {
 			return fmt.Errorf("look for tasker's send function: %w", err)
 		}
 		var schema, name string
-		_, err = pgx.ForEachRow(rows, []any{&schema, &name}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&schema, &name, nil, nil, nil}, func() error {
 			f.send = pgx.Identifier{schema, name}.Sanitize()
 			return nil
 		})

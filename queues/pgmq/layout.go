@@ -28,10 +28,7 @@ type layout struct {
 	claim, claimOne, extend string
 }
 
-// querier is a pool, a connection or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
+type querier = Querier
 
 // layoutCache is safe for concurrent use.
 type layoutCache struct {

@@ -118,7 +118,7 @@ END $fn$;
 `
 
 const notify = `
-CREATE FUNCTION pgmq.announce_insert() RETURNS trigger LANGUAGE plpgsql AS $fn$
+CREATE FUNCTION pgmq.notify_queue_listeners() RETURNS trigger LANGUAGE plpgsql AS $fn$
 BEGIN
 	PERFORM pg_notify('pgmq.' || TG_TABLE_NAME || '.INSERT', NULL);
 	RETURN NULL;
@@ -127,7 +127,7 @@ END $fn$;
 CREATE FUNCTION pgmq.enable_notify_insert(queue_name text, throttle_interval_ms int DEFAULT 250) RETURNS void LANGUAGE plpgsql AS $fn$
 BEGIN
 	EXECUTE format('CREATE CONSTRAINT TRIGGER trigger_notify_queue_insert_listeners AFTER INSERT ON pgmq.%I
-		DEFERRABLE FOR EACH ROW EXECUTE FUNCTION pgmq.announce_insert()', 'q_' || lower(queue_name));
+		DEFERRABLE FOR EACH ROW EXECUTE FUNCTION pgmq.notify_queue_listeners()', 'q_' || lower(queue_name));
 END $fn$;
 `
 
