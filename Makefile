@@ -76,6 +76,21 @@ tidy-check: go ## check that go.mod and go.sum are tidy
 bench: postgres build ## measure throughput and latency on this machine
 	@exec bin/stephost bench
 
+.PHONY: chaos-build
+chaos-build: go test-postgres
+	@mkdir -p bin
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/stephost ./cmd/stephost
+	$(GO) build -o bin/chaos-handler ./chaos/handler
+	$(GO) build -o bin/chaos ./chaos
+
+.PHONY: chaos
+chaos: chaos-build ## inject every fault with the leases of production and audit each run (CHAOS="--only NAME")
+	@exec bin/chaos --form long $(CHAOS)
+
+.PHONY: chaos-quick
+chaos-quick: chaos-build ## inject every fault with short leases, in a quarter of an hour (CHAOS="--only NAME")
+	@exec bin/chaos --form quick $(CHAOS)
+
 .PHONY: postgres
 postgres: ## install PostgreSQL if it is missing and DATABASE_URL is not set
 	@[ -n "$${DATABASE_URL:-}" ] || scripts/install-postgres.sh

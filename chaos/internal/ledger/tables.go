@@ -1,0 +1,67 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// tables are ordinary tables: what they hold must survive what the queues
+// survive.
+const tables = `
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.sent (
+	id       bigint PRIMARY KEY,
+	msg_id   bigint NOT NULL,
+	deed     text NOT NULL,
+	expected text NOT NULL
+);
+CREATE TABLE chaos.acked (id bigint PRIMARY KEY);
+CREATE TABLE chaos.execution (
+	id         bigint NOT NULL,
+	execution  text NOT NULL PRIMARY KEY,
+	attempt    int NOT NULL,
+	pid        int NOT NULL,
+	started_at timestamptz NOT NULL,
+	ended_at   timestamptz,
+	outcome    text
+);`
+
+// Create makes the tables of a run.
+func Create(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, tables); err != nil {
+		return fmt.Errorf("make the ledger: %w", err)
+	}
+	return nil
+}
+
+// Execer is a connection, a pool or a transaction.
+type Execer interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// Send sends the messages and notes them, in one statement. In a transaction
+// they are sent when that commits.
+func Send(ctx context.Context, db Execer, messages ...Message) error {
+	ids, deeds := make([]int64, len(messages)), make([]string, len(messages))
+	ends, bodies := make([]string, len(messages)), make([]string, len(messages))
+	for i, m := range messages {
+		ids[i], deeds[i], ends[i], bodies[i] = m.ID, string(m.Do), string(m.End), m.Body()
+	}
+	_, err := db.Exec(ctx, `
+		INSERT INTO chaos.sent (id, msg_id, deed, expected)
+		SELECT s.id, pgmq.send($5, s.body::jsonb), s.deed, s.expected
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS s(id, deed, expected, body)`,
+		ids, deeds, ends, bodies, Queue)
+	return err
+}
+
+// Acknowledge notes which messages the sender was told are committed.
+func Acknowledge(ctx context.Context, db Execer, ids []int64) error {
+	if _, err := db.Exec(ctx, `INSERT INTO chaos.acked SELECT unnest($1::bigint[])`, ids); err != nil {
+		return fmt.Errorf("note what was acknowledged: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// poll asks until the answer is yes or an error. It gives up when ctx ends, and
+// then says what it waited for.
+func poll(ctx context.Context, every time.Duration, what string, ask func() (bool, error)) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		yes, err := ask()
+		if err != nil || yes {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w", what, context.Cause(ctx))
+		case <-ticker.C:
+		}
+	}
+}
+
+// Until asks every 20 ms until the answer is yes or an error, for as long as the
+// form has patience.
+func (w *World) Until(ctx context.Context, what string, ask func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, w.Patience)
+	defer cancel()
+	return poll(ctx, 20*time.Millisecond, what, ask)
+}
+
+// Sleep lets time pass; it returns early, with an error, when ctx ends.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
