@@ -28,7 +28,13 @@ queue "pgmq" {
   on_complete   = "archive"            # or "delete"
 
   pool {
-    max_connections = 8
+    max_connections = 8                # beside these, one for LISTEN and one to delete old messages with
+  }
+
+  archive {                            # what is kept of the archives of the namespaces' queues: what is within all limits
+    retain   = "forever"               # or an age, such as "30d" or "36h"
+    max_rows = 0                       # the newest; 0: no limit
+    max_size = 0                       # such as "10GiB", of bodies and headers; 0: no limit
   }
 }
 
@@ -110,6 +116,12 @@ namespace "orders" {
   step_key     = "step"                  # message field that names the step; absent: the plugin's default handler
   result_queue = null                    # default: no results
   dead_letter  = "{namespace}_dead"
+
+  dead_letter_retain = "forever"         # an age, such as "90d", deletes dead letters that nobody has looked after
+
+  archive {                              # default: the queue block's
+    retain = "forever"
+  }
 
   retry {
     max_attempts   = 5

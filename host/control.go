@@ -99,6 +99,7 @@ func (c controller) Status(ctx context.Context) admin.Status {
 		Events:       eventStatus(c.worker.ID(), stats),
 		Listener:     listenerStatus(stats.Listener),
 		Poller:       pollerStatus(stats.Poller),
+		Retention:    retentionStatus(c.janitor.Status()),
 		Buffers: []admin.Buffer{
 			{Name: "slots", Used: int64(lanes.SlotsUsed), Limit: int64(lanes.SlotsTotal), Unit: "items"},
 			{Name: "bytes", Used: lanes.BytesHeld, Limit: lanes.BytesLimit, Unit: "bytes"},

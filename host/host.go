@@ -17,6 +17,7 @@ import (
 	"github.com/stephost/stephost/host/admin"
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/host/fleet"
+	"github.com/stephost/stephost/host/janitor"
 	"github.com/stephost/stephost/host/processor"
 	"github.com/stephost/stephost/host/registry"
 	"github.com/stephost/stephost/host/supervisor"
@@ -69,6 +70,7 @@ type Host struct {
 	admin       *admin.Server // nil: switched off
 	shim        []string
 	fleet       *fleet.Fleet
+	janitor     *janitor.Janitor
 	pluginLevel *supervisor.LogLevel
 	programs    *programs
 	hold        func(plugin string) string
@@ -122,10 +124,11 @@ func (h *Host) build(opts Options) error {
 	h.buildProcessor(opts)
 	h.buildFleet()
 	h.programs = &programs{host: h}
+	h.janitor = janitor.New(h.broker, rules(h.cfg().Namespaces), h.log.Named("janitor"))
 	if err := h.buildWorker(); err != nil {
 		return err
 	}
-	h.metrics.MustRegister(newCollector(h), h.reloads.counter)
+	h.metrics.MustRegister(newCollector(h), newRetentionCollector(h.janitor), h.reloads.counter)
 	if h.cfg().Host.Admin.Listen == "" {
 		return nil
 	}
@@ -244,6 +247,7 @@ func (h *Host) serve(ctx context.Context) error {
 	}
 	h.awaitPlugins(ctx)
 	h.processor.Start()
+	h.janitor.Start()
 	return h.worker.Start(ctx)
 }
 
@@ -257,6 +261,7 @@ func (h *Host) drain() error {
 	var errs []error
 
 	h.programs.stop()
+	h.janitor.Stop()
 	stopCtx, cancel := context.WithTimeout(context.Background(), h.stopGrace())
 	errs = append(errs, h.worker.Stop(stopCtx))
 	cancel()

@@ -17,7 +17,7 @@ type keyTest func(t *testing.T, key string)
 func keyTests() map[string]keyTest {
 	all := make(map[string]keyTest)
 	for _, group := range []map[string]keyTest{
-		hostKeyTests(), queueKeyTests(), eventSystemKeyTests(), bufferKeyTests(), pluginKeyTests(), isolationKeyTests(), namespaceKeyTests(), retryKeyTests(),
+		hostKeyTests(), queueKeyTests(), keepKeyTests(), eventSystemKeyTests(), bufferKeyTests(), pluginKeyTests(), isolationKeyTests(), namespaceKeyTests(), retryKeyTests(),
 	} {
 		maps.Copy(all, group)
 	}

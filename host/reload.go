@@ -102,6 +102,7 @@ func (h *Host) apply(ctx context.Context, diff config.Diff, next *config.Config)
 		return fmt.Errorf("nothing has changed: %w", errors.Join(err, prepared.Abort()))
 	}
 	h.worker.SetQueues(queueNames(next.Namespaces))
+	h.janitor.Set(rules(next.Namespaces))
 	h.worker.Allow(next.EventSystem.Listener.Enabled, next.EventSystem.FallbackPoller.Enabled)
 	for _, p := range next.Plugins {
 		h.fleet.SetDrain(p.Name, drainLimit(next, p))

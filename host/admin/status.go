@@ -44,6 +44,7 @@ type Status struct {
 	Events       Events           `json:"events"`
 	Listener     Listener         `json:"listener"`
 	Poller       Poller           `json:"poller"`
+	Retention    Retention        `json:"retention"`
 	Buffers      []Buffer         `json:"buffers"`
 }
 
@@ -242,6 +243,27 @@ type Poller struct {
 	LastPollAt time.Time `json:"last_poll_at,omitzero"`
 	NextPoll   Seconds   `json:"next_poll_seconds"`
 	LastError  string    `json:"last_error,omitempty"`
+}
+
+// Retention is what becomes of old messages. Without rules everything is kept.
+type Retention struct {
+	Running   bool            `json:"running"` // deleting, or looking what to delete
+	Runs      uint64          `json:"runs"`
+	LastRunAt time.Time       `json:"last_run_at,omitzero"`
+	Rules     []RetentionRule `json:"rules,omitempty"`
+}
+
+// RetentionRule is what is kept of a queue's archive or dead letters, and what
+// this host deleted. Absent limits do not apply.
+type RetentionRule struct {
+	Kind      string  `json:"kind"` // archive or dead_letters
+	Queue     string  `json:"queue"`
+	MaxAge    Seconds `json:"max_age_seconds,omitempty"`
+	MaxRows   int64   `json:"max_rows,omitempty"`
+	MaxBytes  int64   `json:"max_bytes,omitempty"`
+	Deleted   uint64  `json:"deleted"` // rows
+	Errors    uint64  `json:"errors"`
+	LastError string  `json:"last_error,omitempty"`
 }
 
 // Buffer is a bounded buffer and how full it is.

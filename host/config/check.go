@@ -27,6 +27,7 @@ func (r *reading) check() {
 		r.checkNamespace(n)
 	}
 	r.checkQueues()
+	r.checkDeadLetterAges()
 }
 
 func (r *reading) checkHost() {
@@ -110,6 +111,7 @@ func (r *reading) checkNamespace(n *Namespace) {
 		n.DeadLetter = namespaceVariable + "_dead"
 	}
 	n.DeadLetter = expand(n.DeadLetter, n.Name)
+	n.Archive = n.Archive.or(r.cfg.Queue.Archive)
 }
 
 func (r *reading) pluginHint() string {

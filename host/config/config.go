@@ -65,6 +65,15 @@ type Queue struct {
 	Notifications  string // auto, pgmq, tasker
 	OnComplete     string // archive, delete
 	MaxConnections int
+	Archive        Archive
+}
+
+// Archive says how much of a queue's archive is kept: what is within all of
+// them. Zero is no limit.
+type Archive struct {
+	Retain  time.Duration // since a message was archived
+	MaxRows int64         // the newest
+	MaxSize int64         // bytes of bodies and headers, by a sample
 }
 
 // EventSystem is the event_system block, under the seed's names.
@@ -168,8 +177,14 @@ type Namespace struct {
 	StepKey     string
 	ResultQueue string // empty: no results
 	DeadLetter  string // resolved: never empty
-	Retry       Retry
-	DeclRange   hcl.Range
+	// DeadLetterRetain is how long a dead letter is kept; 0: until somebody
+	// takes it.
+	DeadLetterRetain time.Duration
+	// Archive is resolved: where the block leaves something out it has the
+	// queue block's.
+	Archive   Archive
+	Retry     Retry
+	DeclRange hcl.Range
 }
 
 // Backoff is the shape of the delay between attempts.

@@ -43,12 +43,12 @@ func defaultPlugin(name string) *Plugin {
 	}, Limits: Limits{Cgroup: "off"}}
 }
 
-// defaultNamespace leaves Queue and DeadLetter to resolve.
+// defaultNamespace leaves Queue, DeadLetter and Archive to resolve.
 func defaultNamespace(name string) *Namespace {
 	return &Namespace{Name: name, Concurrency: 50, Timeout: 20 * time.Second, StepKey: "step", Retry: Retry{
 		MaxAttempts: 5, MaxDeliveries: 20, MaxCrashes: 3,
 		Backoff: BackoffExponential, Initial: time.Second, Max: time.Minute, Jitter: 0.1,
-	}}
+	}, Archive: Archive{Retain: inherited, MaxRows: inherited, MaxSize: inherited}}
 }
 
 func hostSection(h *Host) *section {
@@ -80,10 +80,21 @@ func queueSection(q *Queue) *section {
 			enum("notifications", &q.Notifications, "auto", "pgmq", "tasker"),
 			enum("on_complete", &q.OnComplete, "archive", "delete"),
 		},
-		blocks: []block{{name: "pool", single: &section{keys: []key{
-			integer("max_connections", &q.MaxConnections, maxCount),
-		}}}},
+		blocks: []block{
+			{name: "pool", single: &section{keys: []key{
+				integer("max_connections", &q.MaxConnections, maxCount),
+			}}},
+			{name: "archive", single: archiveSection(&q.Archive)},
+		},
 	}
+}
+
+func archiveSection(a *Archive) *section {
+	return &section{keys: []key{
+		live(age("retain", &a.Retain)),
+		live(rowLimit("max_rows", &a.MaxRows)),
+		live(sizeLimit("max_size", &a.MaxSize)),
+	}}
 }
 
 func eventSystemSection(e *EventSystem) *section {
@@ -173,8 +184,9 @@ func namespaceSection(n *Namespace) *section {
 			text("step_key", &n.StepKey, notEmpty),
 			text("result_queue", &n.ResultQueue, queueName),
 			text("dead_letter", &n.DeadLetter, deadLetterName),
+			age("dead_letter_retain", &n.DeadLetterRetain),
 		},
-		blocks: []block{{name: "retry", single: &section{keys: []key{
+		blocks: []block{{name: "archive", single: archiveSection(&n.Archive)}, {name: "retry", single: &section{keys: []key{
 			integer("max_attempts", &r.MaxAttempts, maxCount),
 			integer("max_deliveries", &r.MaxDeliveries, maxCount),
 			integer("max_crashes", &r.MaxCrashes, maxCount),

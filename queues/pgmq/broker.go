@@ -19,6 +19,8 @@ type Broker struct {
 	// work is for claims, bodies, probes and tooling; each of the other two has
 	// one purpose, so that a burst of one kind never delays another.
 	work, settle, beat *pgxpool.Pool
+	// prune is the connection of Pass: it is opened by the first one.
+	prune *pgxpool.Pool
 
 	incarnation atomic.Uint64
 	layouts     layoutCache
@@ -67,7 +69,7 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 }
 
 // openPools gives heartbeats one connection, settlements three of eight and
-// claims, probes and tooling the rest.
+// claims, probes and tooling the rest. Pruning has one more.
 func (b *Broker) openPools(ctx context.Context) error {
 	settle := max(1, b.opts.MaxConnections*3/8)
 	for _, p := range []struct {
@@ -78,6 +80,7 @@ func (b *Broker) openPools(ctx context.Context) error {
 		{&b.work, claims, b.opts.MaxConnections - settle - 1},
 		{&b.settle, settlements, settle},
 		{&b.beat, heartbeats, 1},
+		{&b.prune, pruning, 1},
 	} {
 		pool, err := b.newPool(ctx, p.role, p.size)
 		if err != nil {
@@ -96,7 +99,7 @@ func (b *Broker) openPools(ctx context.Context) error {
 // Close ends all connections. Subscriptions are closed by who opened them. It
 // waits for statements that are under way.
 func (b *Broker) Close() {
-	for _, pool := range []*pgxpool.Pool{b.work, b.settle, b.beat} {
+	for _, pool := range []*pgxpool.Pool{b.work, b.settle, b.beat, b.prune} {
 		if pool != nil {
 			pool.Close()
 		}

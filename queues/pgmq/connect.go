@@ -35,6 +35,7 @@ var (
 	settlements = role{"settle", 2 * time.Second}
 	heartbeats  = role{"heartbeat", 500 * time.Millisecond}
 	listening   = role{"listen", 2 * time.Second}
+	pruning     = role{"prune", pruneLockTimeout}
 )
 
 // parseDSN never repeats any part of the DSN: in a malformed one, anything may

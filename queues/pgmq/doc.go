@@ -17,7 +17,9 @@
 //     catalog, once, and again when a statement finds it changed.
 //   - A member that the database refuses fails alone.
 //   - Claims, settlements and heartbeats have connections of their own, so that
-//     none of them waits for another. LISTEN has one more.
+//     none of them waits for another. LISTEN has one more, and so has a Pass.
+//   - Nothing is deleted that is not settled, but by a Pass that somebody asked
+//     for.
 //   - A transaction pooler may stand between, when the DSN has the
 //     default_query_exec_mode that it requires; nothing is then left behind in a
 //     session. Only LISTEN needs a direct connection.

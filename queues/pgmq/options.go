@@ -43,8 +43,8 @@ type Options struct {
 	// ListenDSN is for the LISTEN connection; empty means DSN. It must lead to
 	// the server itself and not to a transaction pooler.
 	ListenDSN string
-	// MaxConnections bounds all connections together except LISTEN. The default
-	// is 8, the least 3.
+	// MaxConnections bounds all connections together except those of LISTEN and
+	// of a Pass, one each. The default is 8, the least 3.
 	MaxConnections int
 	// OnComplete defaults to Archive.
 	OnComplete OnComplete

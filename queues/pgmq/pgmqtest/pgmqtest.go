@@ -100,6 +100,7 @@ BEGIN
 	EXECUTE format($sql${queue}$sql$, 'q_' || base);
 	EXECUTE format($sql${archive}$sql$, 'a_' || base);
 	EXECUTE format('CREATE INDEX %I ON pgmq.%I (vt)', 'q_' || base || '_vt_idx', 'q_' || base);
+	EXECUTE format('CREATE INDEX %I ON pgmq.%I (archived_at)', 'archived_at_idx_' || base, 'a_' || base);
 	INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ($1, false, false);
 END $fn$;
 

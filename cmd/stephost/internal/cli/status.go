@@ -45,6 +45,7 @@ func (a *app) printStatus(s admin.Status) error {
 		s.Events.Processed, s.Events.Failed, s.Events.Rate, shortDuration(s.Events.Latency.Duration()), ago(s.Events.LastEventAt)))
 	facts.row("listener", listenerText(s.Listener))
 	facts.row("poller", pollerText(s.Poller))
+	facts.row("retention", retentionText(s.Retention))
 	for _, buffer := range s.Buffers {
 		facts.row("buffer "+buffer.Name, fmt.Sprintf("%d of %d %s", buffer.Used, buffer.Limit, buffer.Unit))
 	}
@@ -99,6 +100,27 @@ func pollerText(p admin.Poller) string {
 	text := fmt.Sprintf("%d polls, %d failed, next in %s", p.Polls, p.Failed, shortDuration(p.NextPoll.Duration()))
 	if p.LastError != "" {
 		text += ", last error: " + p.LastError
+	}
+	return text
+}
+
+func retentionText(r admin.Retention) string {
+	if len(r.Rules) == 0 {
+		return "everything is kept"
+	}
+	var (
+		deleted uint64
+		failing []string
+	)
+	for _, rule := range r.Rules {
+		deleted += rule.Deleted
+		if rule.LastError != "" {
+			failing = append(failing, rule.LastError)
+		}
+	}
+	text := fmt.Sprintf("%d rules, %d rows deleted, last run %s", len(r.Rules), deleted, ago(r.LastRunAt))
+	if len(failing) > 0 {
+		text += ": " + strings.Join(failing, "; ")
 	}
 	return text
 }

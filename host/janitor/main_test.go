@@ -1,0 +1,9 @@
+package janitor_test
+
+import (
+	"testing"
+
+	"github.com/stephost/stephost/internal/devpg/devpgtest"
+)
+
+func TestMain(m *testing.M) { devpgtest.Main(m) }
