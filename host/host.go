@@ -34,6 +34,10 @@ type StepEvent = processor.StepEvent
 type Options struct {
 	Config *config.Config
 	Logger hclog.Logger
+	// DroppedLogLines says how many lines the log has dropped so far, for a
+	// metric. May be nil. The host logs while it holds locks: what is behind
+	// Logger should rather drop a line than block.
+	DroppedLogLines func() uint64
 	// Version is this program's, for people.
 	Version string
 	// ShimCommand is the command line prefix that runs the plugin shim.
@@ -129,6 +133,7 @@ func (h *Host) build(opts Options) error {
 		return err
 	}
 	h.metrics.MustRegister(newCollector(h), newRetentionCollector(h.janitor), h.reloads.counter)
+	h.countDroppedLines(opts.DroppedLogLines)
 	if h.cfg().Host.Admin.Listen == "" {
 		return nil
 	}

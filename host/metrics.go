@@ -121,3 +121,14 @@ func pluginStates() []supervisor.State {
 		supervisor.StateDraining, supervisor.StateBackingOff, supervisor.StateTripped,
 	}
 }
+
+// countDroppedLines reports what the log says of itself.
+func (h *Host) countDroppedLines(dropped func() uint64) {
+	if dropped == nil {
+		return
+	}
+	h.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "stephost_dropped_log_lines_total",
+		Help: "Lines of the host's log that were dropped because it was not read fast enough.",
+	}, func() float64 { return float64(dropped()) }))
+}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +37,8 @@ func stepsPlugin() {
 		// all the same.
 		Began, Until, Told string
 		Milliseconds       int
+		// Noise is how many long lines it logs.
+		Noise int
 	}
 	sdk.Main(sdk.Handle("work", func(ctx context.Context, in input) (any, error) {
 		mark := func(path string) {
@@ -44,6 +47,9 @@ func stepsPlugin() {
 			}
 		}
 		mark(in.Began)
+		for range in.Noise {
+			fmt.Fprintln(os.Stderr, strings.Repeat("noise ", 2000))
+		}
 		time.Sleep(time.Duration(in.Milliseconds) * time.Millisecond)
 		for in.Until != "" {
 			if _, err := os.Stat(in.Until); err == nil {
@@ -60,11 +66,13 @@ func stepsPlugin() {
 
 // running is a `stephost run` in a process of its own.
 type running struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	log   *syncbuf.Buffer
-	admin *admin.Client
-	file  string // its configuration
+	t   *testing.T
+	cmd *exec.Cmd
+	log *syncbuf.Buffer
+	// reading keeps the log from being read while it is locked.
+	reading sync.RWMutex
+	admin   *admin.Client
+	file    string // its configuration
 
 	ended chan struct{}
 }
@@ -120,7 +128,11 @@ namespace "work" {
 	r := &running{t: t, log: &syncbuf.Buffer{}, file: file, ended: make(chan struct{})}
 	r.cmd = exec.Command("stephost", "run", "--config", file)
 	r.cmd.Env = append(os.Environ(), quickExit)
-	r.cmd.Stderr = r.log
+	r.cmd.Stderr = writerFunc(func(p []byte) (int, error) {
+		r.reading.RLock()
+		defer r.reading.RUnlock()
+		return r.log.Write(p)
+	})
 	require.NoError(t, r.cmd.Start())
 	go func() {
 		_ = r.cmd.Wait()
@@ -150,6 +162,10 @@ namespace "work" {
 	})
 	return r
 }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func (r *running) status() admin.Status {
 	r.t.Helper()
@@ -301,6 +317,42 @@ func TestHangupReloadsTheFile(t *testing.T) {
 	r.signal(syscall.SIGTERM)
 	require.Zero(t, r.exits())
 	r.gone(pids)
+}
+
+// TestLogThatNobodyReadsHoldsUpNothing lets the pipe of the log fill up.
+func TestLogThatNobodyReadsHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	dsn, db := newQueues(t)
+	r := runHost(t, dsn, "")
+	pids := r.pluginPIDs()
+	finished := func(messages int) {
+		t.Helper()
+		r.eventually("the steps are done", func() bool { return count(t, db, `SELECT count(*) FROM pgmq.q_results`) == messages })
+	}
+
+	r.reading.Lock()
+	read := sync.OnceFunc(r.reading.Unlock)
+	defer read()
+	_, err := db.Exec(t.Context(), `SELECT pgmq.send('work_queue', '{"Noise": 100}') FROM generate_series(1, 2)`)
+	require.NoError(t, err)
+	finished(2)
+	require.NoError(t, syscall.Kill(pids[0], syscall.SIGKILL))
+	require.NoError(t, syscall.Kill(pids[1], syscall.SIGKILL))
+	r.gone(pids)
+	_, err = db.Exec(t.Context(), `SELECT pgmq.send('work_queue', '{}') FROM generate_series(1, 50)`)
+	require.NoError(t, err)
+	finished(52)
+	r.edit("concurrency  = 8", "concurrency  = 5")
+	r.signal(syscall.SIGHUP)
+	r.eventually("the file is in force", func() bool { return r.status().Namespaces[0].Concurrency == 5 })
+	read()
+
+	r.eventually("the log says that it has gaps", func() bool {
+		return strings.Contains(r.log.String(), "lines of the log were dropped")
+	})
+	r.signal(syscall.SIGTERM)
+	require.Zero(t, r.exits())
+	require.Contains(t, r.log.String(), "drained", "the end of the log is written")
 }
 
 // TestKilledHostLosesNothing kills one of two hosts under load.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
@@ -48,7 +47,9 @@ Ctrl-C drains and stops everything.`,
 			if err != nil {
 				return err
 			}
-			d := &dev{app: a, cfg: cfg, log: a.logger(cfg), samples: samples}
+			log := a.openLog(cfg)
+			defer log.close()
+			d := &dev{app: a, cfg: cfg, log: log, samples: samples}
 			return d.run(cmd.Context())
 		},
 	}
@@ -60,7 +61,7 @@ Ctrl-C drains and stops everything.`,
 type dev struct {
 	*app
 	cfg     *config.Config
-	log     hclog.Logger
+	log     *hostLog
 	samples bool
 
 	dsn      string
@@ -99,6 +100,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	options.DroppedLogLines = d.log.writer.Dropped
 	options.OnStep = steps.observe
 	options.AllowAttach = true
 	options.Load = func() (*config.Config, hcl.Diagnostics) { return d.readAgain(ctx, broker) }

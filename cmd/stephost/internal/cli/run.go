@@ -28,11 +28,14 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			hangups, stop := hangups()
 			defer stop()
-			options, err := a.hostOptions(cfg, a.logger(cfg))
+			log := a.openLog(cfg)
+			defer log.close()
+			options, err := a.hostOptions(cfg, log)
 			if err != nil {
 				return err
 			}
 			options.Load = a.reader()
+			options.DroppedLogLines = log.writer.Dropped
 			h, err := newHost(cmd.Context(), options)
 			if err != nil {
 				return err
@@ -43,12 +46,12 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // hostOptions make this very binary the guard of the plugins.
-func (a *app) hostOptions(cfg *config.Config, logger hclog.Logger) (host.Options, error) {
+func (a *app) hostOptions(cfg *config.Config, log hclog.Logger) (host.Options, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return host.Options{}, fmt.Errorf("find this program's path: %w", err)
 	}
-	return host.Options{Config: cfg, Logger: logger, Version: a.version, ShimCommand: []string{self, ShimCommand}}, nil
+	return host.Options{Config: cfg, Logger: log, Version: a.version, ShimCommand: []string{self, ShimCommand}}, nil
 }
 
 func newHost(ctx context.Context, options host.Options) (*host.Host, error) {
@@ -57,14 +60,4 @@ func newHost(ctx context.Context, options host.Options) (*host.Host, error) {
 		return nil, fmt.Errorf("interrupted while starting: %w", context.Canceled)
 	}
 	return h, err
-}
-
-// logger writes to standard error, as the file says.
-func (a *app) logger(cfg *config.Config) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name:       "stephost",
-		Level:      hclog.LevelFromString(cfg.Host.LogLevel),
-		JSONFormat: cfg.Host.LogFormat == "json",
-		Output:     a.stderr,
-	})
 }
