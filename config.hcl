@@ -113,7 +113,7 @@ namespace "orders" {
   queue        = null                    # overrides queue_name
   concurrency  = 50
   timeout      = "20s"                   # per step; "0s": none
-  step_key     = "step"                  # message field that names the step; absent: the plugin's default handler
+  step_key     = "step"                  # message field that names the step; absent or null: the plugin's default handler
   result_queue = null                    # default: no results
   dead_letter  = "{namespace}_dead"
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -112,7 +113,12 @@ var ErrQueueMissing = errors.New("queue does not exist")
 type MissingQueueError struct{ Queue string }
 
 func (e *MissingQueueError) Error() string {
-	return fmt.Sprintf("queue %q does not exist: create it with `stephost queue create %s`", e.Queue, e.Queue)
+	name := Text(e.Queue, 2*maxName)
+	// The tables of a queue are named in lower case, however the queue is written.
+	if CheckName(strings.ToLower(e.Queue)) == nil {
+		return fmt.Sprintf("queue %q does not exist: create it with `stephost queue create %s`", name, strings.ToLower(e.Queue))
+	}
+	return fmt.Sprintf("queue %q does not exist, and `stephost queue create` makes none of that name: %v", name, ErrName)
 }
 
 // Unwrap makes errors.Is(err, ErrQueueMissing) true.

@@ -48,6 +48,10 @@ type Delivery struct {
 
 	// Record is stephost's bookkeeping that travelled with the message.
 	Record Record
+	// HeadersTooLarge means that the broker did not look into the message's
+	// headers, so that the record is not known. Such a message must not be given
+	// back: it would never spend its budget.
+	HeadersTooLarge bool
 }
 
 // Record is stephost's bookkeeping about a message. It travels in the
@@ -123,6 +127,7 @@ const (
 	DeadNotAnObject     DeadReason = "not_an_object"      // body is not a JSON object, or is NULL
 	DeadUnknownStep     DeadReason = "unknown_step"       // no handler of that name
 	DeadRefused         DeadReason = "settlement_refused" // the database refuses what would settle it
+	DeadHeadersTooLarge DeadReason = "headers_too_large"  // its bookkeeping cannot be read
 )
 
 // Dead describes a dead-lettering.

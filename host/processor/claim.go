@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -156,6 +157,9 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 			// is to be cancelled.
 			l.decide.release(e, "the namespace starts nothing any more")
 			l.enqueue(e)
+		case d.HeadersTooLarge:
+			l.decide.unreadable(e, l.opts.Now())
+			l.enqueue(e)
 		case d.Deferred:
 			e.state, e.slot = fetching, true
 			kept++
@@ -267,18 +271,34 @@ func (l *lane) startClock(e *entry) {
 	}
 }
 
+// maxStepInMessage is how much of an unknown step's name is repeated, in bytes.
+const maxStepInMessage = 100
+
 // check reads the body and resolves the handler; l.mu is held.
 func (l *lane) check(e *entry, body []byte, state ExecutorState) *failure {
 	if body == nil {
-		return &failure{kind: string(queues.DeadNotAnObject), message: "the message body is NULL", permanent: queues.DeadNotAnObject}
+		return &failure{
+			kind: string(queues.DeadNotAnObject), permanent: queues.DeadNotAnObject,
+			message: "the message has no body (SQL NULL): a step's message is a JSON object",
+		}
 	}
 	fields, ok := parseFields(body, l.ns.StepKey)
 	e.fields = fields
 	if !ok {
-		return &failure{kind: string(queues.DeadNotAnObject), message: "the message body is not a JSON object", permanent: queues.DeadNotAnObject}
+		return &failure{
+			kind: string(queues.DeadNotAnObject), permanent: queues.DeadNotAnObject,
+			message: "the message body is " + kindOf(body) + ": a step's message is a JSON object",
+		}
 	}
 	if l.opts.MaxBody > 0 && int64(len(body)) > l.opts.MaxBody {
 		return tooLarge(int64(len(body)), l.opts.MaxBody)
+	}
+	if fields.notAName != "" {
+		return &failure{
+			kind: string(queues.DeadUnknownStep), permanent: queues.DeadUnknownStep,
+			message: fmt.Sprintf("the message's field %q is %s: it names the step, so it must be a string; where the field means something else, set step_key of the namespace",
+				l.ns.StepKey, fields.notAName),
+		}
 	}
 	if fields.step == "" {
 		if state.Default != "" {
@@ -287,13 +307,13 @@ func (l *lane) check(e *entry, body []byte, state ExecutorState) *failure {
 		}
 		return &failure{
 			kind: string(queues.DeadUnknownStep), after: -1, spent: queues.DeadUnknownStep,
-			message: "the message names no step (field \"" + l.ns.StepKey + "\") and the plugin has no default handler",
+			message: fmt.Sprintf("the message names no step (field %q) and the plugin has no default handler", l.ns.StepKey),
 		}
 	}
 	if _, known := state.Steps[fields.step]; !known {
 		return &failure{
 			kind: string(queues.DeadUnknownStep), after: -1, spent: queues.DeadUnknownStep,
-			message: "the plugin has no handler for step \"" + fields.step + "\"",
+			message: fmt.Sprintf("the plugin has no handler for step %q", queues.Text(fields.step, maxStepInMessage)),
 		}
 	}
 	e.step = fields.step

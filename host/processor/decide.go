@@ -57,6 +57,10 @@ func (d decider) result(e *entry, res *pluginv1.Result, now time.Time) {
 }
 
 func (d decider) succeed(e *entry, success *pluginv1.Success, now time.Time) {
+	if !oneValue(success.GetOutput()) {
+		d.fail(e, failure{kind: "result", message: "the plugin's result is not a JSON value", after: -1}, now)
+		return
+	}
 	emits := success.GetEmits()
 	send := make([]queues.Outgoing, 0, len(emits)+1)
 	for _, emit := range emits {
@@ -95,7 +99,10 @@ func (d decider) outgoing(emit *pluginv1.Emit) (queues.Outgoing, error) {
 		out.Queue = queue
 	}
 	if out.Queue == "" {
-		return out, fmt.Errorf("emit names neither a queue nor a namespace")
+		return out, errors.New("emit names neither a queue nor a namespace")
+	}
+	if kind := kindOf(out.Headers); len(out.Headers) > 0 && kind != "an object" {
+		return out, fmt.Errorf("emit to queue %q: the message's headers are %s: they must be a JSON object", queues.Text(out.Queue, maxStepInMessage), kind)
 	}
 	return out, nil
 }
@@ -158,6 +165,9 @@ func (d decider) fail(e *entry, f failure, now time.Time) {
 	}
 }
 
+// maxErrorType bounds the type of an error in a result, in bytes.
+const maxErrorType = 256
+
 // dead moves the message to the dead letters with its one failure result.
 func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.DeadReason, status string, now time.Time) {
 	record.Dead = &queues.Dead{
@@ -169,7 +179,7 @@ func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.D
 	var send []queues.Outgoing
 	if d.ns.ResultQueue != "" {
 		res := result{
-			entry: e, status: status, errType: f.kind,
+			entry: e, status: status, errType: queues.Text(f.kind, maxErrorType),
 			errText: queues.Text(f.message, 16<<10), stack: queues.Text(f.stack, 16<<10),
 		}
 		send = []queues.Outgoing{{
@@ -180,6 +190,15 @@ func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.D
 	e.outcome = OutcomeDeadLettered
 	e.errText = f.message
 	e.action = queues.DeadLetter{Queue: d.ns.DeadLetter, Record: record, Send: send}
+}
+
+// unreadable dead-letters a message whose headers are too large to be looked
+// into: without its bookkeeping nobody would know how often it has failed.
+func (d decider) unreadable(e *entry, now time.Time) {
+	d.fail(e, failure{
+		kind: "headers_too_large", permanent: queues.DeadHeadersTooLarge,
+		message: "the message's headers are too large to be looked into: put what is large into the body",
+	}, now)
 }
 
 // spent dead-letters a message that has been delivered too often without any

@@ -131,12 +131,13 @@ func (e *entry) unaccounted() queues.Record {
 // apart tells whether it runs, or ran, in the plugin's probation.
 func (e *entry) apart() bool { return e.group > 0 }
 
-// stepName is the handler that ran, or the name that the message asked for.
+// stepName is the handler that ran, or the beginning of the name that the
+// message asked for.
 func (e *entry) stepName() string {
 	if e.step != "" {
 		return e.step
 	}
-	return e.fields.step
+	return queues.Text(e.fields.step, maxStepInMessage)
 }
 
 // origin is where the message was first enqueued.

@@ -5,11 +5,19 @@ import "encoding/json"
 // stepFields are the top-level members of a message body that the host looks
 // at. The rest of the body is the handler's business.
 type stepFields struct {
-	step          string
+	step string
+	// notAName is what the step's name is instead of a string, or "". Whoever wrote
+	// it meant a step, so it is not taken for a message that names none.
+	notAName      string
 	taskUUID      string
 	stepUUID      string
 	correlationID string
 }
+
+// maxID is the longest id, in bytes, that is passed on. The ids travel beside the
+// body, to the plugin and in the result: a giant that calls itself an id would
+// be carried twice, past all limits.
+const maxID = 1024
 
 // parseFields reads the top-level members of body in one pass without
 // decoding the rest. ok is false when body is not a JSON object. Bodies come
@@ -34,21 +42,90 @@ func parseFields(body []byte, stepKey string) (fields stepFields, ok bool) {
 		}
 		// The step key may be one of the others, so this is no switch.
 		if string(key) == stepKey {
-			fields.step = text(value)
+			fields.step, fields.notAName = text(value), notAName(value)
 		}
 		switch string(key) {
 		case "task_uuid":
-			fields.taskUUID = text(value)
+			fields.taskUUID = id(value)
 		case "step_uuid":
-			fields.stepUUID = text(value)
+			fields.stepUUID = id(value)
 		case "correlation_id":
-			fields.correlationID = text(value)
+			fields.correlationID = id(value)
 		}
 		if s.consume(',') {
 			continue
 		}
 		return fields, s.consume('}')
 	}
+}
+
+// id returns an id's value, or "" for what is none: ids are strings, and short.
+func id(value []byte) string {
+	if len(value) > maxID {
+		return ""
+	}
+	return text(value)
+}
+
+// notAName says what a value is that names no step although it should: null
+// names none on purpose.
+func notAName(value []byte) string {
+	if kind := kindOf(value); kind != "a string" && kind != "null" {
+		return kind
+	}
+	return ""
+}
+
+// kindOf names the kind of a JSON value, by how it begins.
+func kindOf(value []byte) string {
+	s := scanner{data: value}
+	s.space()
+	if s.pos == len(value) {
+		return "nothing"
+	}
+	switch value[s.pos] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	default:
+		return "a number"
+	}
+}
+
+// oneValue tells whether data cannot be more than one JSON value: its brackets
+// are balanced and no comma is outside of them. Whatever else may be wrong with
+// it the database finds; but what is more than one value would be taken for
+// members of what it is put into.
+func oneValue(data []byte) bool {
+	depth := 0
+	for s := (scanner{data: data}); s.pos < len(data); {
+		switch data[s.pos] {
+		case '"':
+			if _, ok := s.str(); !ok {
+				return false
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return false
+			}
+		case ',':
+			if depth == 0 {
+				return false
+			}
+		}
+		s.pos++
+	}
+	return depth == 0
 }
 
 // text returns a JSON string's value, or "" for any other kind of value.

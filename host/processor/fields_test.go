@@ -2,6 +2,7 @@ package processor
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -19,14 +20,16 @@ func TestParseFields(t *testing.T) {
 		"step":                {`{"step": "charge"}`, stepFields{step: "charge"}, true},
 		"after nested values": {`{"a": {"step": "no", "b": [1, {"c": "]}"}]}, "step": "yes"}`, stepFields{step: "yes"}, true},
 		"escapes":             {`{"step": "a\"b\u00e4"}`, stepFields{step: `a"bä`}, true},
-		"not a string":        {`{"step": 7, "task_uuid": null}`, stepFields{}, true},
+		"not a string":        {`{"step": 7, "task_uuid": null}`, stepFields{notAName: "a number"}, true},
+		"null":                {`{"step": null, "task_uuid": 7}`, stepFields{}, true},
+		"a giant":             {`{"task_uuid": "` + strings.Repeat("t", maxID) + `"}`, stepFields{}, true},
 		"correlation": {
 			`{"task_uuid": "t", "step_uuid": "s", "correlation_id": "c", "step": "x"}`,
 			stepFields{step: "x", taskUUID: "t", stepUUID: "s", correlationID: "c"}, true,
 		},
 		"array":       {`[1, 2]`, stepFields{}, false},
 		"scalar":      {`"step"`, stepFields{}, false},
-		"null":        {`null`, stepFields{}, false},
+		"only null":   {`null`, stepFields{}, false},
 		"empty":       {``, stepFields{}, false},
 		"cut":         {`{"step": "x"`, stepFields{step: "x"}, false},
 		"cut in text": {`{"step": "x`, stepFields{}, false},

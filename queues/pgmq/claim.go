@@ -12,8 +12,18 @@ import (
 	"github.com/stephost/stephost/queues"
 )
 
-// maxRecordBytes bounds the headers that a claim looks into.
-const maxRecordBytes = 1 << 20
+// The bounds of the headers that a claim looks into, in bytes. Headers above are
+// the producer's mistake, and a message that has them is not for a handler.
+const (
+	// maxStoredHeaders is how they are stored, maybe compressed: reading more
+	// would cost the others of the batch too much.
+	maxStoredHeaders = 1 << 20
+	// maxRecordText is the bookkeeping in them, as text: the host holds it.
+	maxRecordText = 512 << 10
+	// maxOddHeaders is headers, as text, that are no JSON object: they become part
+	// of the bookkeeping.
+	maxOddHeaders = 256 << 10
+)
 
 // asyncCommit is true, and lets the transaction commit without waiting for the
 // disk. A lease that a crash undoes is a redelivery and no loss. It is part of
@@ -34,14 +44,17 @@ func claimSQL(l *layout, one bool) string {
 	if one {
 		which = `msg_id = $3::bigint AND vt <= statement_timestamp() AND ` + asyncCommit
 	}
-	set, record, join := "", `CASE WHEN pg_column_size(c.headers) <= `+fmt.Sprint(maxRecordBytes)+` THEN (c.headers -> '`+recordKey+`')::text END`, ""
+	set, join := "", ""
+	record := fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) <= %d THEN (c.headers -> '`+recordKey+`')::text END`, maxStoredHeaders)
+	large := fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) > %d THEN true
+		WHEN jsonb_typeof(c.headers) <> 'object' THEN octet_length(c.headers::text) > %d ELSE false END`, maxStoredHeaders, maxOddHeaders)
 	columns := ", m.headers"
 	if l.lastRead {
 		set = ", last_read_at = statement_timestamp()"
 	}
 	if !l.headers {
 		columns = ""
-		record = "k.record::text"
+		record, large = "k.record::text", "false"
 		join = ` LEFT JOIN ` + bookkeepingTable + ` k ON k.queue = ` + quote(l.key) + ` AND k.msg_id = c.msg_id AND k.enqueued_at = c.enqueued_at`
 	}
 	return `WITH picked AS MATERIALIZED (
@@ -52,9 +65,11 @@ func claimSQL(l *layout, one bool) string {
 		WHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked))
 		RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.message` + columns + `
 	)
-	SELECT d.msg_id, d.read_ct, d.enqueued_at, p.vt, statement_timestamp(), d.stored, d.record, d.body
-	FROM (SELECT t.msg_id, t.read_ct, t.enqueued_at, t.stored, t.record, CASE WHEN octet_length(t.body_text) <= $2::bigint THEN t.body_text END AS body
-	      FROM (SELECT c.msg_id, c.read_ct, c.enqueued_at, pg_column_size(c.message) AS stored, ` + record + ` AS record,
+	SELECT d.msg_id, d.read_ct, d.enqueued_at, p.vt, statement_timestamp(), d.stored, d.large, d.record, d.body
+	FROM (SELECT t.msg_id, t.read_ct, t.enqueued_at, t.stored, t.large OR coalesce(octet_length(t.record) > ` + fmt.Sprint(maxRecordText) + `, false) AS large,
+	             CASE WHEN octet_length(t.record) <= ` + fmt.Sprint(maxRecordText) + ` THEN t.record END AS record,
+	             CASE WHEN octet_length(t.body_text) <= $2::bigint THEN t.body_text END AS body
+	      FROM (SELECT c.msg_id, c.read_ct, c.enqueued_at, pg_column_size(c.message) AS stored, ` + large + ` AS large, ` + record + ` AS record,
 	                   CASE WHEN pg_column_size(c.message) <= $2::bigint THEN c.message::text END AS body_text
 	            FROM claimed c` + join + ` OFFSET 0) t OFFSET 0) d
 	JOIN picked p USING (msg_id)`
@@ -133,9 +148,10 @@ func (b *Broker) lease(ctx context.Context, l *layout, sql string, req queues.Cl
 		epoch                 int32
 		enqueued, vt, claimed time.Time
 		stored                pgtype.Int8
+		large                 bool
 		record, body          pgtype.DriverBytes
 	)
-	into := []any{&id, &epoch, &enqueued, &vt, &claimed, &stored, &record, &body}
+	into := []any{&id, &epoch, &enqueued, &vt, &claimed, &stored, &large, &record, &body}
 	for rows.Next() {
 		if err := rows.Scan(into...); err != nil {
 			return nil, last, err
@@ -144,7 +160,9 @@ func (b *Broker) lease(ctx context.Context, l *layout, sql string, req queues.Cl
 			Lease:     queues.Lease{Queue: req.Queue, ID: id, Epoch: queues.Epoch(epoch), EnqueuedAt: enqueued},
 			ClaimedAt: claimed,
 			Waited:    claimed.Sub(vt),
-			Record:    decodeRecord(record),
+			Record:    claimedRecord(record, queues.Epoch(epoch)),
+
+			HeadersTooLarge: large,
 		}
 		switch {
 		case body != nil:

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stephost/stephost/queues"
 )
 
 func sqlState(err error) string {
@@ -118,19 +120,36 @@ func grantFor(message, user string) string {
 	return "GRANT SELECT, INSERT, UPDATE, DELETE ON pgmq." + name + to
 }
 
-// describe is a refusal in words for the person who has to mend the message.
-func describe(err error) string {
+// refusedError is a refusal in words for the person who has to mend what was
+// sent.
+type refusedError struct {
+	text string
+	err  *pgconn.PgError
+}
+
+func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Unwrap() error { return e.err }
+
+func refusal(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return err.Error()
+		return err
 	}
 	text := pg.Message
 	if pg.Detail != "" {
-		text += ": " + pg.Detail
+		text += ": " + strings.TrimSuffix(pg.Detail, ".")
 	}
 	const limit = 512
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	text = fmt.Sprintf("%s (SQLSTATE %s)", queues.Text(text, limit), pg.Code)
+	switch pg.Code {
+	case "22P05", "22021":
+		text += "; PostgreSQL stores no NUL characters and nothing but UTF-8: take them out of what the handler returns and emits"
+	case "22P02":
+		text += "; what the handler returns and emits must be JSON that PostgreSQL reads"
+	case "22003":
+		text += "; a number in what the handler returns or emits is out of PostgreSQL's range: send it as a string"
+	case "54001":
+		text += "; what the handler returns or emits is nested too deeply"
 	}
-	return fmt.Sprintf("%s (SQLSTATE %s)", text, pg.Code)
+	return &refusedError{text: text, err: pg}
 }

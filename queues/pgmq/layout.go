@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -144,6 +145,10 @@ func (b *Broker) withLayout(ctx context.Context, db querier, queue string, op fu
 func readLayouts(ctx context.Context, db querier, names []string) (map[string]*layout, error) {
 	tables := make([]string, 0, 2*len(names))
 	for _, name := range names {
+		// The server takes no such text, not even to say that there is no such table.
+		if !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0 {
+			continue
+		}
 		key := strings.ToLower(name)
 		tables = append(tables, "q_"+key, "a_"+key)
 	}

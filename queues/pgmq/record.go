@@ -8,8 +8,13 @@ import (
 
 const maxDeadText = 8 << 10
 
+// maxCount bounds what is believed of a count, far from where one more would
+// overflow.
+const maxCount = 1 << 30
+
 // decodeRecord never fails: a claim has leased the message already, and the
-// headers are anyone's to write. What cannot be read counts as absent.
+// headers are anyone's to write. What cannot be read counts as absent, and what
+// no host can have written counts as the nearest that one can.
 func decodeRecord(text []byte) queues.Record {
 	if len(text) == 0 {
 		return queues.Record{}
@@ -19,8 +24,17 @@ func decodeRecord(text []byte) queues.Record {
 		return queues.Record{}
 	}
 	for _, count := range []*int{&r.Failures, &r.Crashes, &r.Suspicion, &r.Replays} {
-		*count = max(0, *count)
+		*count = min(max(0, *count), maxCount)
 	}
+	r.Accounted = max(0, r.Accounted)
+	return r
+}
+
+// claimedRecord is the record of a message that was claimed with the epoch. No
+// more deliveries can be accounted for than were made before this one.
+func claimedRecord(text []byte, epoch queues.Epoch) queues.Record {
+	r := decodeRecord(text)
+	r.Accounted = min(r.Accounted, max(0, epoch-1))
 	return r
 }
 

@@ -174,7 +174,7 @@ func (s *settling) settle(g group, members []member, fresh bool) {
 		return
 	}
 	if fault == faultRefused {
-		s.refuse(members[0].at, members[0].lease.ID, fmt.Errorf("%s: %w", describe(err), err))
+		s.refuse(members[0].at, members[0].lease.ID, refusal(err))
 		return
 	}
 	s.unknown(members, s.b.explain(err))
@@ -238,7 +238,7 @@ func (s *settling) resolve(g group, members []member) (tables, []member) {
 	if err == nil && g.kind == kindDead && known[g.dead] == nil {
 		known, err = s.createDead(g.dead, names)
 	}
-	if errors.Is(err, errName) {
+	if errors.Is(err, queues.ErrName) {
 		for _, m := range members {
 			s.refuse(m.at, m.lease.ID, err)
 		}

@@ -155,7 +155,7 @@ func TestOddSettlementsAreRefused(t *testing.T) {
 	require.Equal(t, queues.Refused, got[1].Status)
 	require.ErrorContains(t, got[1].Err, "no action")
 	require.Equal(t, queues.Refused, got[2].Status)
-	require.ErrorIs(t, got[2].Err, errName)
+	require.ErrorIs(t, got[2].Err, queues.ErrName)
 	require.Equal(t, queues.Settled, got[3].Status)
 }
 

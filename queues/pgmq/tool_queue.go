@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,8 +17,8 @@ import (
 // producers wait for each other.
 const notifyThrottle = 250
 
-// errName says which names can be created. Others are used as found.
-var errName = errors.New("a queue's name is 1 to 47 lower-case letters, digits and underscores")
+// maxNameInMessage is how much of a name that is none is repeated, in bytes.
+const maxNameInMessage = 100
 
 // CreateQueue creates a queue with pgmq.create and lets its inserts notify,
 // where the installed pgmq can. created is false when the queue was there
@@ -40,8 +39,8 @@ func (b *Broker) CreateQueue(ctx context.Context, name string) (created bool, er
 }
 
 func (b *Broker) createQueue(ctx context.Context, db *pgxpool.Pool, name string) (created bool, err error) {
-	if ok, _ := regexp.MatchString(`^[a-z0-9_]{1,47}$`, name); !ok {
-		return false, fmt.Errorf("create queue %q: %w", name, errName)
+	if err := queues.CheckName(name); err != nil {
+		return false, fmt.Errorf("create queue %q: %w", queues.Text(name, maxNameInMessage), err)
 	}
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		if err := lockQueue(ctx, tx, name); err != nil {

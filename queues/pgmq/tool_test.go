@@ -62,7 +62,7 @@ func TestCreateQueue(t *testing.T) {
 		require.Equal(t, 1, count(created), "one of them made it")
 		for _, name := range []string{"", "Orders", "a-b", "a b", strings.Repeat("x", 48)} {
 			_, err := b.CreateQueue(t.Context(), name)
-			require.ErrorIs(t, err, errName)
+			require.ErrorIs(t, err, queues.ErrName)
 		}
 		dropped, err := b.DropQueue(t.Context(), "orders")
 		require.NoError(t, err)

@@ -31,7 +31,7 @@ def outcome_of(task, app):
 def _attempt(task, app, result):
     try:
         given = json.loads(task.step.input)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         fail(result, "bad_input", f"decode message: {error}", verdict=_PERMANENT)
         return
     returned = task.handler(Context(task, app), given)

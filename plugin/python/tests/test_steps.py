@@ -74,6 +74,8 @@ class StepsTest(unittest.TestCase):
         self.assertEqual("unknown_step", host.run(step="unheard").failure.type)
         failure = host.run(step="plain", input=b"{").failure
         self.assertEqual(("bad_input", 1), (failure.type, failure.verdict))
+        failure = host.run(step="odd", input=b"[" * 5000 + b"]" * 5000).failure
+        self.assertEqual(("bad_input", 1), (failure.type, failure.verdict), "nested deeper than Python reads")
 
     def test_a_step_is_told_why_it_must_stop(self):
         seen = []
