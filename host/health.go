@@ -102,7 +102,9 @@ func (h *Host) unready(ctx context.Context) []string {
 	if err := h.broker.Ping(ctx); err != nil {
 		reasons = append(reasons, fmt.Sprintf("database: %v", err))
 	}
-	if stats := h.worker.Statistics(); h.worker.Mode().HasEventDriven() && !stats.Listener.Connected {
+	// In Hybrid the poller finds everything, if later; the event system's health
+	// says that it has to.
+	if stats := h.worker.Statistics(); !h.worker.Mode().HasPolling() && !stats.Listener.Connected {
 		reasons = append(reasons, "listener: not connected: "+stats.Listener.LastError)
 	}
 	if !h.anyPluginReady() {

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +22,8 @@ type configuration struct {
 	Journal string `hcl:"journal"`
 	// Edition changes nothing but the configuration, for reloads.
 	Edition string `hcl:"edition,optional"`
+	// Leak is how many bytes each step leaks, so that a soak can be seen to fail.
+	Leak int `hcl:"leak,optional"`
 }
 
 func main() {
@@ -28,7 +32,7 @@ func main() {
 		if err != nil {
 			return nil, sdk.FieldError("journal", err)
 		}
-		w := &worker{journal: journal, path: cfg.Journal, process: fmt.Sprintf("%d-%d-", os.Getpid(), time.Now().UnixNano())}
+		w := &worker{journal: journal, path: cfg.Journal, process: fmt.Sprintf("%d-%d-", os.Getpid(), time.Now().UnixNano()), leak: cfg.Leak}
 		return sdk.New(sdk.Handle("work", w.work, sdk.Default())), nil
 	})
 }
@@ -39,6 +43,10 @@ type worker struct {
 	path    string
 	process string
 	count   atomic.Int64
+
+	leak   int
+	mu     sync.Mutex
+	leaked [][]byte
 }
 
 func (w *worker) work(ctx context.Context, in ledger.Message) (map[string]int64, error) {
@@ -53,6 +61,7 @@ func (w *worker) work(ctx context.Context, in ledger.Message) (map[string]int64,
 		line.At, line.Outcome = time.Now(), outcome
 		return w.journal.Write(line)
 	}
+	w.leakSome()
 	outcome, err := w.do(ctx, in, line.Attempt)
 	if noted := end(outcome); noted != nil {
 		return nil, fmt.Errorf("note the end: %w", noted)
@@ -65,6 +74,16 @@ func (w *worker) work(ctx context.Context, in ledger.Message) (map[string]int64,
 	default:
 	}
 	return map[string]int64{"id": in.ID}, err
+}
+
+func (w *worker) leakSome() {
+	if w.leak == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// Pages that were never written would not be resident.
+	w.leaked = append(w.leaked, bytes.Repeat([]byte{1}, w.leak))
 }
 
 // do works and tells what is to happen then.

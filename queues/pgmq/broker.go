@@ -2,6 +2,7 @@ package pgmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Broker struct {
 	prune *pgxpool.Pool
 
 	incarnation atomic.Uint64
+	pooled      atomic.Bool // a pooler stands before the server
 	layouts     layoutCache
 	statements  statementCache
 	floors      floors
@@ -90,7 +92,11 @@ func (b *Broker) openPools(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ConnectTimeout)
 	defer cancel()
-	if err := b.work.Ping(ctx); err != nil {
+	err := b.work.Ping(ctx)
+	if errors.Is(err, errPooled) {
+		err = b.work.Ping(ctx)
+	}
+	if err != nil {
 		return connectError(b.work.Config().ConnConfig, err)
 	}
 	return nil

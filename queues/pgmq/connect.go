@@ -94,29 +94,35 @@ func (b *Broker) newPool(ctx context.Context, r role, size int) (*pgxpool.Pool, 
 	if sessionIsOurs(config.ConnConfig) {
 		timeout = fmt.Sprintf("%dms", r.lockTimeout.Milliseconds())
 	}
+	config.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
+		b.adapt(conn)
+		return nil
+	}
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return b.afterConnect(ctx, conn, timeout) }
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// sessionIsOurs tells whether a setting stays with this host. Behind a
-// transaction pooler it would reach whoever gets the session next; there the
-// DSN says so with its exec mode. What the DSN sets itself is left alone.
+// sessionIsOurs tells whether a setting may stay with the session. A DSN that
+// has another exec mode than pgx's own says that a pooler shares the sessions.
+// What the DSN sets itself is left alone.
 func sessionIsOurs(conn *pgx.ConnConfig) bool {
 	_, given := conn.RuntimeParams["lock_timeout"]
 	return !given && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 }
 
 // afterConnect refuses a server that cannot be worked with and learns its
-// incarnation, on every new connection, since a failover may change both.
+// incarnation, on every new connection, since a failover may change both. It
+// leaves nothing in a session that is not this connection's own.
 func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn, lockTimeout string) error {
 	var (
-		version  int
-		readOnly bool
-		started  time.Time
+		version          int
+		readOnly, pooled bool
+		started          time.Time
 	)
-	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time(),
-		CASE WHEN $1::text <> '' THEN set_config('lock_timeout', $1::text, false) END IS NULL`, lockTimeout).
-		Scan(&version, &readOnly, &started, nil)
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time(), pg_backend_pid() <> $2::int,
+		CASE WHEN $1::text <> '' AND pg_backend_pid() = $2::int THEN set_config('lock_timeout', $1::text, false) END IS NULL`,
+		pgx.QueryExecModeExec, lockTimeout, int32(conn.PgConn().PID())).
+		Scan(&version, &readOnly, &started, &pooled, nil)
 	if err != nil {
 		return fmt.Errorf("ask the server for its version: %w", err)
 	}
@@ -124,6 +130,9 @@ func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn, lockTimeout s
 		return err
 	}
 	b.incarnation.Store(uint64(started.UnixMicro()))
+	if pooled {
+		return b.behindPooler(conn)
+	}
 	return nil
 }
 

@@ -20,7 +20,7 @@
 //     none of them waits for another. LISTEN has one more, and so has a Pass.
 //   - Nothing is deleted that is not settled, but by a Pass that somebody asked
 //     for.
-//   - A transaction pooler may stand between, when the DSN has the
-//     default_query_exec_mode that it requires; nothing is then left behind in a
-//     session. Only LISTEN needs a direct connection.
+//   - A transaction pooler may stand between. It is noticed, statements are then
+//     not prepared, and nothing is left behind in a session. Only LISTEN needs a
+//     direct connection: through the pooler it fails and says why.
 package pgmq

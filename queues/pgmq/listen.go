@@ -19,7 +19,11 @@ import (
 // errClosed is what Receive and Verify say after Close.
 var errClosed = errors.New("the subscription is closed")
 
-const closeTimeout = 5 * time.Second
+const (
+	closeTimeout = 5 * time.Second
+	// How long a pooler's notification may take to come back at first.
+	proofTimeout = 5 * time.Second
+)
 
 // Subscribe implements queues.Subscriber.
 func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscription, error) {
@@ -38,17 +42,24 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", connectError(config.ConnConfig, err))
 	}
-	s := &subscription{conn: conn, proof: "stephost.verify." + strings.ToLower(rand.Text())}
+	s := &subscription{conn: conn, proof: "stephost.verify." + strings.ToLower(rand.Text()), notify: b.notify}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.route = func(names []string) *router {
 		return newRouter(names, b.opts.Notifications != NotifyTasker, f.tasker, b.opts.NamespaceOf)
 	}
 	s.router = s.route(names)
-	if err := s.command(ctx, "LISTEN", append(s.router.channels(), s.proof)); err != nil {
+	if err := s.listen(ctx); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	return s, nil
+}
+
+// notify sends a notification from another connection than the one that
+// listens.
+func (b *Broker) notify(ctx context.Context, channel, payload string) error {
+	_, err := b.work.Exec(ctx, `SELECT pg_notify($1::text, $2::text)`, channel, payload)
+	return err
 }
 
 // subscription is one LISTEN connection.
@@ -59,9 +70,36 @@ type subscription struct {
 
 	mu      sync.Mutex // held while the connection is in use
 	conn    *pgx.Conn
+	pooled  bool // a pooler stands before the server
 	router  *router
 	proof   string // a channel that nobody else knows
+	notify  func(ctx context.Context, channel, payload string) error
 	pending backlog
+}
+
+// listen begins to listen, with the proof alone when a pooler stands before the
+// server: in transaction mode what is listened to stays behind in a session
+// that others use, who would get our notifications.
+func (s *subscription) listen(ctx context.Context) error {
+	var pid uint32
+	if err := s.conn.QueryRow(ctx, `SELECT pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid); err != nil {
+		return err
+	}
+	s.pooled = pid != s.conn.PgConn().PID()
+	if !s.pooled {
+		return s.command(ctx, "LISTEN", append(s.router.channels(), s.proof))
+	}
+	if err := s.command(ctx, "LISTEN", []string{s.proof}); err != nil {
+		return err
+	}
+	proving, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	if err := s.prove(proving); err != nil {
+		// It reaches the session that has it, unless somebody else uses that now.
+		_ = s.command(ctx, "UNLISTEN", []string{s.proof})
+		return err
+	}
+	return s.command(ctx, "LISTEN", s.router.channels())
 }
 
 // command listens to channels, or no longer.
@@ -123,14 +161,21 @@ func (s *subscription) Verify(ctx context.Context) error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
 	defer cancel()
+	return s.prove(ctx)
+}
+
+// prove sends the notification from another connection, as a producer does. Sent
+// from this one it would come back from a pooler too, and from a database that
+// is not the one of the queues.
+func (s *subscription) prove(ctx context.Context) error {
 	token := rand.Text()
-	if _, err := s.conn.Exec(ctx, `SELECT pg_notify($1::text, $2::text)`, s.proof, token); err != nil {
-		return s.broken(ctx, err)
+	if err := s.notify(ctx, s.proof, token); err != nil {
+		return fmt.Errorf("send a notification: %w", err)
 	}
 	for {
 		got, err := s.wait(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("a notification sent through the server did not come back: does listen_dsn lead through a transaction pooler? %w", err)
+			return s.swallowed(err)
 		}
 		if err != nil {
 			return err
@@ -139,6 +184,14 @@ func (s *subscription) Verify(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// swallowed says why a notification did not come back.
+func (s *subscription) swallowed(err error) error {
+	if s.pooled {
+		return fmt.Errorf("a pooler swallows notifications: let listen_dsn lead to the server itself (%w)", err)
+	}
+	return fmt.Errorf("a notification that was sent by dsn did not come back by listen_dsn: do both lead to the same database? (%w)", err)
 }
 
 // wait takes one notification and keeps the events in it.

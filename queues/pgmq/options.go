@@ -39,6 +39,7 @@ const (
 type Options struct {
 	// DSN is a PostgreSQL URL or keyword/value string. It may carry pgx's
 	// default_query_exec_mode, and libpq's keepalives_* and tcp_user_timeout.
+	// Without the former, statements are prepared unless a pooler is in between.
 	DSN string
 	// ListenDSN is for the LISTEN connection; empty means DSN. It must lead to
 	// the server itself and not to a transaction pooler.

@@ -18,6 +18,10 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !choosesExecMode(dsn) {
+		// Nothing is run often enough to be prepared, and a pooler would lose it.
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {
 		return nil, connectError(config.ConnConfig, err)

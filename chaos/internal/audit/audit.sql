@@ -8,6 +8,8 @@ FROM (
 	UNION ALL
 	SELECT msg_id, message FROM pgmq.a_work_results
 ) every
+UNION ALL
+SELECT NULL, id, success FROM chaos.removed WHERE place = 'result'
 ;
 -- Every place where a message is, with the failures that its record counts.
 CREATE TEMPORARY TABLE place ON COMMIT DROP AS
@@ -23,6 +25,8 @@ FROM (
 	UNION ALL
 	SELECT 'dead', pg_xact_commit_timestamp(xmin), message, headers FROM pgmq.a_work_dead
 ) every
+UNION ALL
+SELECT place, at, id, failures FROM chaos.removed WHERE place <> 'result'
 ;
 -- What is known of each message. One that was acknowledged to its sender is a
 -- message also when the database has forgotten it.

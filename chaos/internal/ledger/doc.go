@@ -11,4 +11,9 @@
 // another one when it ends, with one write each, which survives a kill -9 of its
 // process and any fault of the database. Import reads it into chaos.execution
 // when all is over.
+//
+// A run that lasts cannot leave every result and every archived message where it
+// is. Where KeepRemoved says so, chaos.removed has what the audit must know of
+// each row that was deleted from these tables, written in the transaction that
+// deletes it.
 package ledger

@@ -27,6 +27,13 @@ CREATE TABLE chaos.execution (
 	started_at timestamptz NOT NULL,
 	ended_at   timestamptz,
 	outcome    text
+);
+CREATE TABLE chaos.removed (
+	place    text NOT NULL, -- archive, dead or result
+	at       timestamptz NOT NULL, -- when the row was committed
+	id       bigint,
+	failures int NOT NULL,
+	success  boolean -- of results
 );`
 
 // Create makes the tables of a run.

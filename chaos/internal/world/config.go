@@ -13,6 +13,8 @@ type Settings struct {
 	Options
 	Route
 	ID, Journal, Edition string
+	// Leak is how many bytes the handler leaks with each step.
+	Leak int
 	// Extra is more of the namespace's block.
 	Extra string
 }
@@ -33,6 +35,7 @@ queue "pgmq" {
   dsn = "{{.DSN}}"
   {{if .Listen}}listen_dsn = "{{.Listen}}"{{end}}
   pool { max_connections = {{.PoolConnections}} }
+  {{.QueueExtra}}
 }
 event_system {
   deployment_mode = "{{.Mode}}"
@@ -47,6 +50,7 @@ plugin "chaos" {
   config {
     journal = "{{.Journal}}"
     {{if .Edition}}edition = "{{.Edition}}"{{end}}
+    {{if .Leak}}leak = {{.Leak}}{{end}}
   }
 }
 namespace "` + ledger.Namespace + `" {

@@ -88,6 +88,9 @@ func (h *Host) launch(ctx context.Context) error {
 	}
 	cmd := exec.Command(h.binary, "run", "--config", h.config)
 	cmd.Stdout, cmd.Stderr = log, log
+	if dir := h.Settings().TempDir; dir != "" {
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	}
 	cmd.SysProcAttr = attributes()
 	if err := cmd.Start(); err != nil {
 		return err

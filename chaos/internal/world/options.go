@@ -27,6 +27,10 @@ type Options struct {
 	Timeout, DrainTimeout, KillTimeout string
 	// Server are settings of PostgreSQL.
 	Server map[string]string
+	// TempDir is the TMPDIR of the hosts; empty: that of the driver.
+	TempDir string
+	// QueueExtra is more of the hosts' queue block.
+	QueueExtra string
 	// Mix is the load.
 	Mix load.Mix
 	// Via says how a host gets to the database. It is asked once for each host,
