@@ -51,6 +51,9 @@ const (
 func All() []Fault {
 	return slices.Concat(
 		plugins(),
+		handlers(),
+		hosts(),
+		operator(),
 	)
 }
 

@@ -32,14 +32,14 @@ const (
 type Mix func(id int64) ledger.Message
 
 // Steady is a mix of messages that succeed: most of them after two milliseconds,
-// some after thirty and some after three hundred, so that at any time a few are
-// being executed.
+// a tenth after a third of a second and a few after a whole one, so that at any
+// time some are being executed.
 func Steady(id int64) ledger.Message {
 	switch {
-	case id%20 == 7:
+	case id%50 == 9:
+		return ledger.New(id, 1000)
+	case id%10 == 7:
 		return ledger.New(id, 300)
-	case id%6 == 1:
-		return ledger.New(id, 30)
 	default:
 		return ledger.New(id, 2)
 	}

@@ -38,15 +38,15 @@ func FormNamed(name string) (Form, error) {
 func Short() Form {
 	return Form{
 		Name: "short", Lease: 2 * time.Second, Warmup: time.Second, Hold: 3 * time.Second,
-		After: 2 * time.Second, Patience: 90 * time.Second, Rate: 100,
+		After: time.Second, Patience: 90 * time.Second, Rate: 100,
 	}
 }
 
 // Quick is the form that takes half a minute for each fault.
 func Quick() Form {
 	return Form{
-		Name: "quick", Lease: 4 * time.Second, Warmup: 3 * time.Second, Hold: 8 * time.Second,
-		After: 4 * time.Second, Patience: 2 * time.Minute, Rate: 300,
+		Name: "quick", Lease: 4 * time.Second, Warmup: 2 * time.Second, Hold: 6 * time.Second,
+		After: 3 * time.Second, Patience: time.Minute, Rate: 300,
 	}
 }
 
