@@ -34,7 +34,7 @@ const (
 	// every is the time between two looks.
 	every = time.Minute
 	// busyPause is the time until the next look when another host was at it.
-	busyPause = 5 * time.Second
+	busyPause = 2 * time.Second
 	// lookShare bounds the share of time that looking takes.
 	lookShare = 20
 )
@@ -114,20 +114,19 @@ func (j *Janitor) work(ctx context.Context) {
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	for {
-		rules := j.current()
+		select {
+		case <-ctx.Done():
+			return
+		case <-j.wake: // by the first rules too
+		case <-timer.C:
+		}
 		next := every
-		if len(rules) > 0 {
+		if rules := j.current(); len(rules) > 0 {
 			j.started()
 			next = j.run(ctx, rules)
 			j.ended()
 		}
 		timer.Reset(next)
-		select {
-		case <-ctx.Done():
-			return
-		case <-j.wake:
-		case <-timer.C:
-		}
 	}
 }
 

@@ -35,7 +35,7 @@ var (
 	settlements = role{"settle", 2 * time.Second}
 	heartbeats  = role{"heartbeat", 500 * time.Millisecond}
 	listening   = role{"listen", 2 * time.Second}
-	pruning     = role{"prune", pruneLockTimeout}
+	pruning     = role{name: "prune"} // each of its transactions says how long
 )
 
 // parseDSN never repeats any part of the DSN: in a malformed one, anything may
