@@ -130,12 +130,21 @@ const (
 	DeadHeadersTooLarge DeadReason = "headers_too_large"  // its bookkeeping cannot be read
 )
 
+// DeadReasons returns all reasons.
+func DeadReasons() []DeadReason {
+	return []DeadReason{
+		DeadPermanent, DeadAttemptsSpent, DeadDeliveriesSpent, DeadCrashes, DeadNotAnObject, DeadUnknownStep, DeadRefused,
+	}
+}
+
 // Dead describes a dead-lettering.
 type Dead struct {
 	Reason    DeadReason `json:"reason"`
 	Error     string     `json:"error,omitempty"`
 	Namespace string     `json:"namespace,omitempty"`
 	Plugin    string     `json:"plugin,omitempty"`
+	// Step is the handler that ran, or the name that the message asked for.
+	Step string `json:"step,omitempty"`
 	// Deliveries is the message's read_ct when it was moved.
 	Deliveries Epoch `json:"deliveries"`
 	// At is set by the database in the transaction that moves the message.

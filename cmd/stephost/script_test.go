@@ -231,7 +231,7 @@ func deadLetter(ts *testscript.TestScript, neg bool, args []string) {
 	record := d.Record.AddError(queues.ErrorEntry{At: d.ClaimedAt, Attempt: 1, Type: "CardError", Message: "card declined", Stack: "charge.go:12"})
 	record.Failures = 1
 	record.Origin = &queues.Origin{Queue: d.Queue, ID: d.ID, EnqueuedAt: d.EnqueuedAt}
-	record.Dead = &queues.Dead{Reason: queues.DeadReason(args[2]), Error: "card declined", Namespace: "orders", Plugin: "orders", Deliveries: d.Epoch}
+	record.Dead = &queues.Dead{Reason: queues.DeadReason(args[2]), Error: "card declined", Namespace: "orders", Plugin: "orders", Step: "charge", Deliveries: d.Epoch}
 	result := broker.Settle(ctx, args[0], []queues.Settlement{{Lease: d.Lease, Action: queues.DeadLetter{Queue: args[1], Record: record}}})
 	ts.Check(result[0].Err)
 	if result[0].Status != queues.Settled {

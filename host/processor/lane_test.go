@@ -15,6 +15,7 @@ import (
 	"github.com/stephost/stephost/host/processor"
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq"
 )
 
 func TestStepsRunAndSettleWithOneResultEach(t *testing.T) {
@@ -68,7 +69,7 @@ func TestFailuresRetryThenDeadLetter(t *testing.T) {
 	require.Equal(t, processor.OutcomeRetried, got[1].Outcome)
 	require.Equal(t, processor.OutcomeDeadLettered, got[2].Outcome)
 
-	dead, err := b.broker.DeadList(t.Context(), "ns_dead", 10)
+	dead, err := b.broker.DeadList(t.Context(), "ns_dead", pgmq.DeadFilter{}, 0, 10)
 	require.NoError(t, err)
 	require.Len(t, dead, 1)
 	require.Equal(t, queues.DeadAttemptsSpent, dead[0].Record.Dead.Reason)

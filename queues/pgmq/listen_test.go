@@ -144,7 +144,7 @@ func TestTaskerFamily(t *testing.T) {
 	require.Equal(t, int64(2), receive(t, s).MessageID)
 	require.Equal(t, int64(3), receive(t, s).MessageID)
 	b.mustEnd(b.claimOne("worker_orders_queue").Lease, queues.DeadLetter{Queue: "dead"})
-	_, err := b.DeadReplay(t.Context(), "dead", []int64{1})
+	_, err := b.DeadReplay(t.Context(), "dead", DeadIDs(1), ReplayOptions{})
 	require.NoError(t, err)
 	require.Equal(t, int64(4), receive(t, s).MessageID, "a replay is announced")
 	requireQuiet(t, s)

@@ -66,7 +66,7 @@ func TestProbeUsesOneConnection(t *testing.T) {
 	require.Len(t, states, 1)
 	b.send("orders", `{}`)
 	b.mustEnd(b.claimOne("orders").Lease, queues.DeadLetter{Queue: "orders_dead", Send: sends("orders", `1`)})
-	_, err = b.DeadReplay(t.Context(), "orders_dead", []int64{1})
+	_, err = b.DeadReplay(t.Context(), "orders_dead", DeadIDs(1), ReplayOptions{})
 	require.NoError(t, err, "nothing needs a second connection while it holds one")
 	var connections int
 	require.NoError(t, b.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'stephost %'`).Scan(&connections))

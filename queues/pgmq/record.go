@@ -52,7 +52,9 @@ func encodeRecord(r queues.Record) (string, error) {
 	}
 	if r.Dead != nil {
 		d := *r.Dead
-		d.Error, d.Namespace, d.Plugin = queues.Text(d.Error, maxDeadText), queues.Text(d.Namespace, maxDeadText), queues.Text(d.Plugin, maxDeadText)
+		for _, text := range []*string{&d.Error, &d.Namespace, &d.Plugin, &d.Step} {
+			*text = queues.Text(*text, maxDeadText)
+		}
 		d.Reason = queues.DeadReason(queues.Text(string(d.Reason), maxDeadText))
 		r.Dead = &d
 	}

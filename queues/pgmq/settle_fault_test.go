@@ -189,7 +189,7 @@ func adopt(b *bundle) {
 		require.NoError(t, states[0].Err)
 		require.False(t, states[0].Missing)
 	}
-	dead, err := b.DeadList(t.Context(), "dead", 10)
+	dead, err := b.DeadList(t.Context(), "dead", DeadFilter{}, 0, 10)
 	require.NoError(t, err)
 	require.Len(t, dead, 3)
 	require.Equal(t, `it's "quoted"`, dead[2].Record.Origin.Queue)

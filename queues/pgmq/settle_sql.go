@@ -130,26 +130,37 @@ func matching(parameters, columns string) string {
 func (b *Broker) completeArms(l *layout) []string {
 	returning := "b.ord, m.msg_id, m.enqueued_at"
 	archive := b.opts.OnComplete == Archive
-	columns := "msg_id, enqueued_at, read_ct, vt, message"
 	if archive {
-		returning += ", m.read_ct, m.vt, m.message"
-		if l.headers && l.archiveHeaders {
-			returning += ", m.headers"
-			columns += ", headers"
-		}
-		if l.lastRead && l.archiveLastRead {
-			returning += ", m.last_read_at"
-			columns += ", last_read_at"
+		returning = "b.ord"
+		for _, column := range l.archived() {
+			returning += ", m." + column
 		}
 	}
 	arms := []string{`done AS (
 	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::timestamptz[]", "id, epoch, enqueued") + `
 	RETURNING ` + returning + `)`}
 	if archive {
-		arms = append(arms, `kept AS (
-	INSERT INTO `+l.a+` (`+columns+`) SELECT `+columns+` FROM done)`)
+		arms = append(arms, archiveArm(l))
 	}
 	return append(arms, forgetArm(l)...)
+}
+
+// archived are the columns that the queue's archive takes over.
+func (l *layout) archived() []string {
+	columns := []string{"msg_id", "enqueued_at", "read_ct", "vt", "message"}
+	if l.headers && l.archiveHeaders {
+		columns = append(columns, "headers")
+	}
+	if l.lastRead && l.archiveLastRead {
+		columns = append(columns, "last_read_at")
+	}
+	return columns
+}
+
+func archiveArm(l *layout) string {
+	columns := strings.Join(l.archived(), ", ")
+	return `kept AS (
+	INSERT INTO ` + l.a + ` (` + columns + `) SELECT ` + columns + ` FROM done)`
 }
 
 func forgetArm(l *layout) []string {

@@ -177,7 +177,7 @@ func TestDeadLetter(t *testing.T) {
 			require.Equal(t, 2, b.count("stephost.bookkeeping WHERE queue = 'orders_dead'"))
 			require.Equal(t, 2, b.count("stephost.bookkeeping"), "bookkeeping stayed behind")
 		}
-		dead, err := b.DeadList(t.Context(), "orders_dead", 10)
+		dead, err := b.DeadList(t.Context(), "orders_dead", DeadFilter{}, 0, 10)
 		require.NoError(t, err)
 		require.Len(t, dead, 2)
 		for i, d := range dead {
@@ -190,9 +190,9 @@ func TestDeadLetter(t *testing.T) {
 			require.True(t, claimed[i].EnqueuedAt.Equal(d.Record.Origin.EnqueuedAt))
 		}
 
-		replayed, err := b.DeadReplay(t.Context(), "orders_dead", []int64{dead[1].ID, 999})
+		replayed, err := b.DeadReplay(t.Context(), "orders_dead", DeadIDs(dead[1].ID, 999), ReplayOptions{})
 		require.NoError(t, err)
-		require.Equal(t, []int64{dead[1].ID}, replayed)
+		require.Equal(t, DeadReport{Queue: "orders_dead", Total: 1, Seen: 1, Done: 1, To: map[string]int64{"orders": 1}, Absent: []int64{999}}, replayed)
 		again := b.claimOne("orders")
 		require.JSONEq(t, `{"n": 2}`, string(again.Body))
 		require.Equal(t, 1, again.Record.Replays)
@@ -200,26 +200,13 @@ func TestDeadLetter(t *testing.T) {
 		require.Nil(t, again.Record.Dead)
 		require.Equal(t, claimed[1].ID, again.Record.Origin.ID)
 		b.mustEnd(again.Lease, queues.DeadLetter{Queue: "orders_dead", Record: again.Record})
-		dead, err = b.DeadList(t.Context(), "orders_dead", 10)
+		dead, err = b.DeadList(t.Context(), "orders_dead", DeadFilter{}, 0, 10)
 		require.NoError(t, err)
 		require.Equal(t, claimed[1].ID, dead[1].Record.Origin.ID, "the first origin stays")
 		require.Equal(t, 1, dead[1].Record.Replays)
 		_, err = b.DeadShow(t.Context(), "orders_dead", 12345)
 		require.ErrorIs(t, err, ErrNoMessage)
 	})
-}
-
-func TestReplayWithoutOriginMovesNothing(t *testing.T) {
-	t.Parallel()
-	b := setup(t, pgmqtest.V1_10)
-	b.create("orders", "orders_dead")
-	b.send("orders", `1`)
-	b.mustEnd(b.claimOne("orders").Lease, queues.DeadLetter{Queue: "orders_dead"})
-	b.send("orders_dead", `2`)
-	_, err := b.DeadReplay(t.Context(), "orders_dead", []int64{1, 2})
-	require.ErrorIs(t, err, ErrNoOrigin)
-	require.Equal(t, 2, b.count("pgmq.q_orders_dead"))
-	require.Zero(t, b.count("pgmq.q_orders"))
 }
 
 // dropTarget drops a queue whose layout the broker knows already.

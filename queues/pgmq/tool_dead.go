@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,196 +13,166 @@ import (
 )
 
 // DeadMessage is a message in a dead-letter queue. Queue is that queue; where
-// the message came from and why it is here is in the record.
+// the message came from and why it is here is in the record, which is empty
+// when stephost did not put it here.
 type DeadMessage struct {
 	ID         int64
 	Queue      string
 	Record     queues.Record
 	EnqueuedAt time.Time
-	Body       json.RawMessage
-	Headers    json.RawMessage
+	// VisibleAt is when a consumer of the dead-letter queue may read it; Leased
+	// says that this is in the future, so that one most likely has it in hand.
+	// ReadCount is how often it was read here.
+	VisibleAt time.Time
+	Leased    bool
+	ReadCount int32
+	// Body and Headers are nil when they are SQL NULL, and Body when the reader
+	// leaves large ones out; BodyBytes is the body's size as it is stored, zero
+	// for NULL.
+	Body      json.RawMessage
+	BodyBytes int64
+	Headers   json.RawMessage
 }
 
 // ErrNoMessage is wrapped when a queue has no message of the id asked for.
 var ErrNoMessage = errors.New("no such message")
 
-// ErrNoOrigin is wrapped when a message does not say where it came from:
-// stephost did not dead-letter it.
-var ErrNoOrigin = errors.New("the message has no origin to go back to")
+// DeadShow returns one message of a dead-letter queue, whole. The error is an
+// ErrNoMessage when there is none.
+func (b *Broker) DeadShow(ctx context.Context, queue string, id int64) (DeadMessage, error) {
+	page, err := b.deadPage(ctx, queue, deadPage{which: DeadIDs(id), limit: 1})
+	if err == nil && len(page) == 0 {
+		err = ErrNoMessage
+	}
+	if err != nil {
+		return DeadMessage{}, fmt.Errorf("show dead letter %d of %q: %w", id, queue, err)
+	}
+	return page[0], nil
+}
 
-// DeadList returns the oldest messages of a dead-letter queue.
-func (b *Broker) DeadList(ctx context.Context, queue string, limit int) ([]DeadMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, workTimeout)
-	defer cancel()
-	var list []DeadMessage
-	err := b.withLayout(ctx, b.work, queue, func(l *layout) (err error) {
-		list, err = readDead(ctx, b.work, l, `ORDER BY m.msg_id LIMIT $1`, limit)
-		return err
-	})
+// listedBodyLimit is the largest body that a list has with it: 64 KiB.
+const listedBodyLimit = 64 << 10
+
+// DeadList returns the chosen messages of a dead-letter queue whose ids are
+// above after, by id, at most limit of them. Bodies above 64 KiB are left out.
+func (b *Broker) DeadList(ctx context.Context, queue string, which DeadFilter, after int64, limit int) ([]DeadMessage, error) {
+	list, err := b.deadPage(ctx, queue, deadPage{which: which, after: after, limit: limit, bodyLimit: listedBodyLimit})
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters of %q: %w", queue, err)
 	}
 	return list, nil
 }
 
-// DeadShow returns one message of a dead-letter queue. The error is an
-// ErrNoMessage when there is none.
-func (b *Broker) DeadShow(ctx context.Context, queue string, id int64) (DeadMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, workTimeout)
-	defer cancel()
-	var list []DeadMessage
-	err := b.withLayout(ctx, b.work, queue, func(l *layout) (err error) {
-		list, err = readDead(ctx, b.work, l, `WHERE m.msg_id = $1`, id)
+// Bounds of what DeadEach reads at a time.
+const (
+	eachPage  = 500
+	eachBytes = 4 << 20
+)
+
+// DeadEach calls use for each of the chosen messages that are in a dead-letter
+// queue when it begins, by id and whole. It reads a few at a time, so it takes
+// little memory however many there are, and holds no transaction while use
+// runs. An error of use ends it.
+func (b *Broker) DeadEach(ctx context.Context, queue string, which DeadFilter, use func(DeadMessage) error) error {
+	found, err := b.DeadCount(ctx, queue, which)
+	if err != nil {
 		return err
-	})
-	if err == nil && len(list) == 0 {
-		err = ErrNoMessage
 	}
-	if err != nil {
-		return DeadMessage{}, fmt.Errorf("show dead letter %d of %q: %w", id, queue, err)
+	page := deadPage{which: which, through: found.Last, limit: eachPage, bytes: eachBytes}
+	for page.after < page.through {
+		list, err := b.deadPage(ctx, queue, page)
+		if err != nil {
+			return fmt.Errorf("read dead letters of %q: %w", queue, err)
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		for _, message := range list {
+			if err := use(message); err != nil {
+				return err
+			}
+		}
+		page.after = list[len(list)-1].ID
 	}
-	return list[0], nil
+	return nil
 }
 
-func readDead(ctx context.Context, db querier, l *layout, which string, args ...any) ([]DeadMessage, error) {
-	headers, record, join := "m.headers::text", "(m.headers -> '"+recordKey+"')::text", ""
-	if !l.headers {
-		headers, record = "NULL::text", "k.record::text"
-		join = ` LEFT JOIN ` + bookkeepingTable + ` k ON k.queue = ` + quote(l.key) + ` AND k.msg_id = m.msg_id AND k.enqueued_at = m.enqueued_at`
-	}
-	rows, err := db.Query(ctx, `SELECT m.msg_id, m.enqueued_at, m.message::text, `+headers+`, `+record+` FROM `+l.q+` m`+join+` `+which, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeadMessage, error) {
-		var body, headers, record []byte
-		d := DeadMessage{Queue: l.queue}
-		err := row.Scan(&d.ID, &d.EnqueuedAt, &body, &headers, &record)
-		d.Body, d.Headers, d.Record = body, headers, decodeRecord(record)
-		return d, err
-	})
+// DeadCount is how many messages a filter chooses, and the largest of their
+// ids.
+type DeadCount struct {
+	Count, Last int64
 }
 
-// DeadReplay moves messages back to the queues that they came from, all in one
-// transaction. The failure budget starts afresh; the history and the origin,
-// and with it the idempotency key, stay. replayed are the ids that were moved,
-// sorted; one that is gone already, since someone else replayed it, is left
-// out. A message without an origin, or whose origin was dropped, is an error
-// and nothing is moved.
-func (b *Broker) DeadReplay(ctx context.Context, queue string, ids []int64) (replayed []int64, err error) {
+// DeadCount counts the chosen messages of a dead-letter queue.
+func (b *Broker) DeadCount(ctx context.Context, queue string, which DeadFilter) (DeadCount, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	err = b.withLayout(ctx, b.work, queue, func(dead *layout) error {
-		r, err := b.prepareReplay(ctx, dead, ids)
-		if err != nil {
-			return err
-		}
-		return retryTransient(ctx, func() error {
-			replayed = nil
-			return pgx.BeginFunc(ctx, b.work, func(tx pgx.Tx) (err error) {
-				replayed, err = r.run(ctx, tx, ids)
-				return err
-			})
-		})
+	var found DeadCount
+	err := b.withLayout(ctx, b.work, queue, func(l *layout) error {
+		source := deadSourceOf(l)
+		var args arguments
+		return which.explain(b.work.QueryRow(ctx, `SELECT count(*), coalesce(max(m.msg_id), 0) FROM `+source.from+` WHERE `+which.sql(source, &args), args...).
+			Scan(&found.Count, &found.Last))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("replay dead letters of %q: %w", queue, err)
+		return DeadCount{}, fmt.Errorf("count dead letters of %q: %w", queue, err)
 	}
-	return replayed, nil
+	return found, nil
 }
 
-// replay knows everything beforehand that its transaction would need another
-// connection for.
-type replay struct {
-	b       *Broker
-	dead    *layout
-	origins map[string]*layout
-	family  family
+// deadPage is a piece of a dead-letter queue.
+type deadPage struct {
+	which DeadFilter
+	// after and through bound the ids; through 0: no bound.
+	after, through int64
+	limit          int
+	// bodyLimit leaves larger bodies out; bytes ends the page early, after one
+	// message at least. 0: no bound.
+	bodyLimit, bytes int64
 }
 
-func (b *Broker) prepareReplay(ctx context.Context, dead *layout, ids []int64) (*replay, error) {
-	r := &replay{b: b, dead: dead}
-	list, err := readDead(ctx, b.work, dead, `WHERE m.msg_id = ANY($1::bigint[])`, ids)
-	if err != nil {
-		return nil, err
-	}
-	var origins []string
-	for _, d := range list {
-		if d.Record.Origin != nil {
-			origins = append(origins, d.Record.Origin.Queue)
+func (b *Broker) deadPage(ctx context.Context, queue string, page deadPage) ([]DeadMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var list []DeadMessage
+	err := b.withLayout(ctx, b.work, queue, func(l *layout) error {
+		sql, args := page.sql(deadSourceOf(l))
+		rows, err := b.work.Query(ctx, sql, args...)
+		if err != nil {
+			return page.which.explain(err)
 		}
-	}
-	if r.origins, err = b.layoutsOf(ctx, b.work, origins); err != nil {
-		return nil, err
-	}
-	r.family, err = b.announce.current(ctx, b)
-	return r, err
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeadMessage, error) {
+			var body, headers, record []byte
+			d := DeadMessage{Queue: queue}
+			err := row.Scan(&d.ID, &d.ReadCount, &d.EnqueuedAt, &d.VisibleAt, &d.Leased, &record, &d.BodyBytes, &body, &headers)
+			d.Body, d.Headers, d.Record = body, headers, decodeRecord(record)
+			return d, err
+		})
+		return page.which.explain(err)
+	})
+	return list, err
 }
 
-func (r *replay) run(ctx context.Context, tx pgx.Tx, ids []int64) ([]int64, error) {
-	list, err := readDead(ctx, tx, r.dead, `WHERE m.msg_id = ANY($1::bigint[]) ORDER BY m.msg_id FOR UPDATE OF m`, ids)
-	if err != nil {
-		return nil, err
+// sql sums up the stored sizes before any body is turned into text, so that
+// what does not fit is not read.
+func (p deadPage) sql(source deadSource) (string, []any) {
+	var args arguments
+	where := p.which.sql(source, &args) + " AND m.msg_id > " + args.add(p.after, "bigint")
+	if p.through > 0 {
+		where += " AND m.msg_id <= " + args.add(p.through, "bigint")
 	}
-	var replayed []int64
-	for _, d := range list {
-		if d.Record.Origin == nil {
-			return nil, fmt.Errorf("message %d: %w", d.ID, ErrNoOrigin)
-		}
-		origin := r.origins[d.Record.Origin.Queue]
-		if origin == nil {
-			return nil, fmt.Errorf("message %d: %w", d.ID, &queues.MissingQueueError{Queue: d.Record.Origin.Queue})
-		}
-		if err := r.move(ctx, tx, origin, d); err != nil {
-			return nil, fmt.Errorf("message %d: %w", d.ID, err)
-		}
-		replayed = append(replayed, d.ID)
+	body, fits := "p.message::text", "true"
+	if p.bodyLimit > 0 {
+		limit := args.add(p.bodyLimit, "bigint")
+		body = `CASE WHEN p.stored <= ` + limit + ` THEN CASE WHEN octet_length(p.message::text) <= ` + limit + ` THEN p.message::text END END`
 	}
-	return replayed, nil
-}
-
-func (r *replay) move(ctx context.Context, tx pgx.Tx, origin *layout, d DeadMessage) error {
-	dead := r.dead
-	fresh := d.Record
-	fresh.Failures, fresh.Crashes, fresh.Suspicion, fresh.Accounted, fresh.Dead = 0, 0, 0, 0, nil
-	fresh.Replays++
-	record, err := encodeRecord(fresh)
-	if err != nil {
-		return err
+	if p.bytes > 0 {
+		fits = "p.total <= " + args.add(p.bytes, "bigint") + " OR p.total = p.stored"
 	}
-	columns, values, args := "vt, message", "statement_timestamp(), m.message", []any{d.ID}
-	if origin.headers {
-		old := "NULL::jsonb"
-		if dead.headers {
-			old = "m.headers"
-		}
-		columns, values, args = columns+", headers", values+", "+withRecord(old, "$2::text::jsonb"), append(args, record)
-	}
-	sql := `INSERT INTO ` + origin.q + ` (` + columns + `) SELECT ` + values + ` FROM ` + dead.q + ` m WHERE m.msg_id = $1 RETURNING msg_id, enqueued_at`
-	var (
-		id       int64
-		enqueued time.Time
-	)
-	if err := tx.QueryRow(ctx, sql, args...).Scan(&id, &enqueued); err != nil {
-		return err
-	}
-	if !origin.headers {
-		if _, err := tx.Exec(ctx, `INSERT INTO `+bookkeepingTable+` (queue, msg_id, enqueued_at, record) VALUES ($1, $2, $3, $4::text::jsonb)`, origin.key, id, enqueued, record); err != nil {
-			return err
-		}
-	}
-	if !dead.headers {
-		if _, err := tx.Exec(ctx, `DELETE FROM `+bookkeepingTable+` WHERE queue = $1 AND msg_id = $2 AND enqueued_at = $3`, dead.key, d.ID, d.EnqueuedAt); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(ctx, `DELETE FROM `+dead.q+` WHERE msg_id = $1`, d.ID); err != nil {
-		return err
-	}
-	if !r.family.tasker {
-		return nil
-	}
-	_, err = tx.Exec(ctx, `SELECT `+taskerNotice(origin, r.b.opts.NamespaceOf(origin.queue), "$1::bigint", "0"), id)
-	return err
+	return `SELECT p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.vt > statement_timestamp(), p.record::text, p.stored, ` + body + `, p.headers::text
+		FROM (SELECT c.*, sum(c.stored) OVER (ORDER BY c.msg_id) AS total
+		      FROM (SELECT m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, coalesce(pg_column_size(m.message), 0)::bigint AS stored,
+		                   ` + source.headers + ` AS headers, ` + source.record + ` AS record
+		            FROM ` + source.from + ` WHERE ` + where + ` ORDER BY m.msg_id LIMIT ` + args.add(p.limit, "bigint") + `) c) p
+		WHERE ` + fits + ` ORDER BY p.msg_id`, args
 }

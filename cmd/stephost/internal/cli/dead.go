@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -15,39 +13,67 @@ import (
 	"github.com/stephost/stephost/queues/pgmq"
 )
 
-// replayBatch is how many messages replay --all moves in one transaction.
-const replayBatch = 500
-
 func (a *app) deadCommand() *cobra.Command {
 	var db databaseFlags
-	group := asGroup(&cobra.Command{Use: "dead", Short: "Look into dead-letter queues and send messages back"})
+	group := asGroup(&cobra.Command{Use: "dead", Short: "Look into dead-letter queues, send messages back, discard and export them"})
 	db.register(group)
-	group.AddCommand(a.deadListCommand(&db), a.deadShowCommand(&db), a.deadReplayCommand(&db))
+	group.AddCommand(
+		a.deadListCommand(&db),
+		a.deadShowCommand(&db),
+		a.deadReplayCommand(&db),
+		a.deadDiscardCommand(&db),
+		a.deadExportCommand(&db),
+	)
 	return group
 }
 
-// deadRow is a dead letter as --json shows it.
+// deadRow is a dead letter as --json and an export show it.
 type deadRow struct {
-	ID         int64           `json:"msg_id"`
-	Queue      string          `json:"queue"`
-	EnqueuedAt time.Time       `json:"enqueued_at"`
-	Record     queues.Record   `json:"record"`
-	Body       json.RawMessage `json:"body"`
-	Headers    json.RawMessage `json:"headers"`
+	ID         int64     `json:"msg_id"`
+	Queue      string    `json:"queue"`
+	EnqueuedAt time.Time `json:"enqueued_at"`
+	VisibleAt  time.Time `json:"visible_at"`
+	Leased     bool      `json:"leased"`
+	Reads      int32     `json:"reads"`
+	// IdempotencyKey is empty when the message does not say where it came from.
+	IdempotencyKey string          `json:"idempotency_key,omitempty"`
+	Record         queues.Record   `json:"record"`
+	BodyBytes      int64           `json:"body_bytes"` // as stored
+	Body           json.RawMessage `json:"body"`
+	Headers        json.RawMessage `json:"headers"`
 }
 
 func deadRowOf(m pgmq.DeadMessage) deadRow {
-	return deadRow{ID: m.ID, Queue: m.Queue, EnqueuedAt: m.EnqueuedAt, Record: m.Record, Body: orNull(m.Body), Headers: orNull(m.Headers)}
+	row := deadRow{
+		ID: m.ID, Queue: m.Queue, EnqueuedAt: m.EnqueuedAt, VisibleAt: m.VisibleAt, Leased: m.Leased, Reads: m.ReadCount,
+		Record: m.Record, BodyBytes: m.BodyBytes, Body: orNull(m.Body), Headers: orNull(m.Headers),
+	}
+	if m.Record.Origin != nil {
+		row.IdempotencyKey = m.Record.Origin.IdempotencyKey()
+	}
+	return row
 }
 
 func (a *app) deadListCommand(db *databaseFlags) *cobra.Command {
-	var limit int
+	var (
+		flags deadFlags
+		limit int
+		after int64
+	)
 	cmd := &cobra.Command{
 		Use:   "list [QUEUE...]",
-		Short: "List the oldest dead letters of the queues given, or of all namespaces of the configuration file",
+		Short: "List dead letters, oldest first, of the queues given or of all namespaces of the configuration file",
+		Long: "List dead letters, oldest first, of the queues given or of all namespaces of the\n" +
+			"configuration file. With --json, bodies above 64 KiB are left out.\n\n" + filterHelp,
+		Example: `  stephost dead list orders_dead --since 24h --reason attempts_spent
+  stephost dead list orders_dead --error "connection refused"
+  stephost dead list orders_dead --after 1050 --limit 100`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if limit < 1 {
 				return usagef(cmd, "--limit must be positive")
+			}
+			if after > 0 && len(names) != 1 {
+				return usagef(cmd, "--after is an id in one queue: name that queue")
 			}
 			if len(names) == 0 {
 				var err error
@@ -55,21 +81,32 @@ func (a *app) deadListCommand(db *databaseFlags) *cobra.Command {
 					return err
 				}
 			}
-			return a.withBroker(cmd.Context(), *db, func(broker *pgmq.Broker) error {
-				var all []pgmq.DeadMessage
+			return a.withDead(cmd, *db, &flags, nil, func(broker *pgmq.Broker, which pgmq.DeadFilter) error {
+				var pages []deadPage
 				for _, name := range names {
-					list, err := broker.DeadList(cmd.Context(), name, limit)
+					list, err := broker.DeadList(cmd.Context(), name, which, after, limit+1)
 					if err != nil {
 						return err
 					}
-					all = append(all, list...)
+					page := deadPage{queue: name, list: list, more: len(list) > limit}
+					page.list = list[:min(len(list), limit)]
+					pages = append(pages, page)
 				}
-				return a.printDead(all)
+				return a.printDead(pages)
 			})
 		},
 	}
+	flags.register(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many messages of each queue to list")
+	cmd.Flags().Int64Var(&after, "after", 0, "go on after the message with this id")
 	return cmd
+}
+
+// deadPage is what is listed of one queue; more says that there is more.
+type deadPage struct {
+	queue string
+	list  []pgmq.DeadMessage
+	more  bool
 }
 
 // deadQueues are the dead-letter queues of the configuration file.
@@ -89,179 +126,43 @@ func (a *app) deadQueues() ([]string, error) {
 	return names, nil
 }
 
-func (a *app) printDead(list []pgmq.DeadMessage) error {
+func (a *app) printDead(pages []deadPage) error {
 	if a.json {
-		rows := make([]deadRow, len(list))
-		for i, m := range list {
-			rows[i] = deadRowOf(m)
+		rows := []deadRow{}
+		for _, page := range pages {
+			for _, m := range page.list {
+				rows = append(rows, deadRowOf(m))
+			}
 		}
 		return a.printJSON(rows)
 	}
-	t := newTable(a.stdout, "QUEUE", "ID", "FROM", "REASON", "FAILURES", "DIED", "ERROR")
-	for _, m := range list {
-		from, reason, died, text := "", "", "", ""
-		if m.Record.Origin != nil {
-			from = m.Record.Origin.Queue + " " + strconv.FormatInt(m.Record.Origin.ID, 10)
+	t := newTable(a.stdout, "QUEUE", "ID", "FROM", "STEP", "REASON", "FAILURES", "DIED", "ERROR")
+	var more []string
+	for _, page := range pages {
+		for _, m := range page.list {
+			t.row(deadCells(m)...)
 		}
-		if dead := m.Record.Dead; dead != nil {
-			reason, text, died = string(dead.Reason), dead.Error, dead.At.Local().Format(time.DateTime)
+		if page.more {
+			last := page.list[len(page.list)-1].ID
+			more = append(more, "there are more: stephost dead list "+page.queue+" --after "+strconv.FormatInt(last, 10))
 		}
-		t.row(m.Queue, m.ID, from, reason, m.Record.Failures, died, shorten(text, 80))
 	}
-	return t.flush()
+	if err := t.flush(); err != nil || len(more) == 0 {
+		return err
+	}
+	return a.printf("%s\n", strings.Join(more, "\n"))
 }
 
-func (a *app) deadShowCommand(db *databaseFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show QUEUE ID",
-		Short: "Show one dead letter with its errors and its body",
-		Args:  arguments(cobra.ExactArgs(2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := messageIDs(cmd, args[1:])
-			if err != nil {
-				return err
-			}
-			return a.withBroker(cmd.Context(), *db, func(broker *pgmq.Broker) error {
-				message, err := broker.DeadShow(cmd.Context(), args[0], ids[0])
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.printJSON(deadRowOf(message))
-				}
-				return a.printDeadMessage(message)
-			})
-		},
-	}
-}
-
-func (a *app) printDeadMessage(m pgmq.DeadMessage) error {
-	facts := newTable(a.stdout)
-	facts.row("message", fmt.Sprintf("%d in %s", m.ID, m.Queue))
+func deadCells(m pgmq.DeadMessage) []any {
+	from, step, reason, text, died := "", "", "not stephost's", "", m.EnqueuedAt
 	if origin := m.Record.Origin; origin != nil {
-		facts.row("from", fmt.Sprintf("%s, message %d, enqueued %s", origin.Queue, origin.ID, origin.EnqueuedAt.Local().Format(time.DateTime)))
+		from = origin.Queue + " " + strconv.FormatInt(origin.ID, 10)
 	}
 	if dead := m.Record.Dead; dead != nil {
-		facts.row("reason", dead.Reason)
-		facts.row("error", dead.Error)
-		facts.row("died", dead.At.Local().Format(time.DateTime))
-		facts.row("namespace", dead.Namespace)
-		facts.row("plugin", dead.Plugin)
-		facts.row("deliveries", dead.Deliveries)
+		step, reason, text, died = dead.Step, string(dead.Reason), dead.Error, dead.At
 	}
-	facts.row("failures", m.Record.Failures)
-	facts.row("crashes", m.Record.Crashes)
-	facts.row("replays", m.Record.Replays)
-	for _, entry := range m.Record.Errors {
-		facts.row(fmt.Sprintf("attempt %d", entry.Attempt), fmt.Sprintf("%s %s: %s", entry.At.Local().Format(time.DateTime), entry.Type, entry.Message))
+	if m.Leased {
+		reason += " (held)"
 	}
-	facts.row("body", string(orNull(m.Body)))
-	if err := facts.flush(); err != nil {
-		return err
-	}
-	if n := len(m.Record.Errors); n > 0 && m.Record.Errors[n-1].Stack != "" {
-		return a.printf("\nwhere the last one happened:\n%s\n", m.Record.Errors[n-1].Stack)
-	}
-	return nil
-}
-
-func (a *app) deadReplayCommand(db *databaseFlags) *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{
-		Use:   "replay QUEUE (ID... | --all)",
-		Short: "Send dead letters back to the queues that they came from, with a fresh failure budget",
-		Args:  arguments(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if all == (len(args) > 1) {
-				return usagef(cmd, "name message ids or --all")
-			}
-			ids, err := messageIDs(cmd, args[1:])
-			if err != nil {
-				return err
-			}
-			return a.withBroker(cmd.Context(), *db, func(broker *pgmq.Broker) error {
-				replay := func() ([]int64, error) { return broker.DeadReplay(cmd.Context(), args[0], ids) }
-				if all {
-					replay = func() ([]int64, error) { return replayAll(cmd.Context(), broker, args[0]) }
-				}
-				replayed, err := replay()
-				if err != nil {
-					return err
-				}
-				return a.printReplayed(args[0], ids, replayed)
-			})
-		},
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "all that are in the queue now")
-	return cmd
-}
-
-// replayAll moves the messages that are there when it starts. Ids only grow,
-// so one that dies again meanwhile is beyond the last of them.
-func replayAll(ctx context.Context, broker *pgmq.Broker, queue string) ([]int64, error) {
-	present, err := broker.ListQueues(ctx)
-	if err != nil {
-		return nil, err
-	}
-	budget := int64(0)
-	for _, info := range present {
-		if info.Name == queue {
-			budget = info.Visible + info.Invisible
-		}
-	}
-	var replayed []int64
-	for int64(len(replayed)) < budget {
-		list, err := broker.DeadList(ctx, queue, int(min(replayBatch, budget-int64(len(replayed)))))
-		if err != nil || len(list) == 0 {
-			return replayed, err
-		}
-		ids := make([]int64, len(list))
-		for i, m := range list {
-			ids[i] = m.ID
-		}
-		moved, err := broker.DeadReplay(ctx, queue, ids)
-		if err != nil {
-			return replayed, err
-		}
-		replayed = append(replayed, moved...)
-	}
-	return replayed, nil
-}
-
-func (a *app) printReplayed(queue string, asked, replayed []int64) error {
-	if a.json {
-		if replayed == nil {
-			replayed = []int64{}
-		}
-		return a.printJSON(map[string]any{"queue": queue, "replayed": len(replayed), "msg_ids": replayed})
-	}
-	if err := a.printf("replayed %s from %s\n", countOf(int64(len(replayed)), "message"), queue); err != nil {
-		return err
-	}
-	moved := map[int64]bool{}
-	for _, id := range replayed {
-		moved[id] = true
-	}
-	var gone []string
-	for _, id := range asked {
-		if !moved[id] {
-			gone = append(gone, strconv.FormatInt(id, 10))
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return fmt.Errorf("not in %s: %s", queue, strings.Join(gone, ", "))
-}
-
-func messageIDs(cmd *cobra.Command, args []string) ([]int64, error) {
-	ids := make([]int64, len(args))
-	for i, arg := range args {
-		id, err := strconv.ParseInt(arg, 10, 64)
-		if err != nil || id <= 0 {
-			return nil, usagef(cmd, "%q is not a message id", arg)
-		}
-		ids[i] = id
-	}
-	return ids, nil
+	return []any{m.Queue, m.ID, from, step, reason, m.Record.Failures, died.Local().Format(time.DateTime), shorten(text, 80)}
 }
