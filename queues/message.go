@@ -134,6 +134,7 @@ const (
 func DeadReasons() []DeadReason {
 	return []DeadReason{
 		DeadPermanent, DeadAttemptsSpent, DeadDeliveriesSpent, DeadCrashes, DeadNotAnObject, DeadUnknownStep, DeadRefused,
+		DeadHeadersTooLarge,
 	}
 }
 

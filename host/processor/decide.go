@@ -172,7 +172,7 @@ const maxErrorType = 256
 func (d decider) dead(e *entry, record queues.Record, f failure, reason queues.DeadReason, status string, now time.Time) {
 	record.Dead = &queues.Dead{
 		Reason: reason, Error: queues.Text(f.message, 2<<10),
-		Namespace: d.ns.Name, Plugin: d.ns.Plugin, Step: e.stepName(), Deliveries: e.lease.Epoch,
+		Namespace: d.ns.Name, Plugin: d.ns.Plugin, Step: queues.Text(e.stepName(), maxStepInMessage), Deliveries: e.lease.Epoch,
 	}
 	origin := e.origin()
 	record.Origin = &origin

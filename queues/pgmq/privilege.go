@@ -32,6 +32,7 @@ const (
 const (
 	TaskInspect Task = "list and show"
 	TaskReplay  Task = "replay dead letters"
+	TaskDiscard Task = "discard dead letters"
 	TaskPurge   Task = "purge"
 	TaskCreate  Task = "create queues"
 	TaskDrop    Task = "drop queues"
@@ -48,7 +49,7 @@ func HostTasks() []Task {
 
 // ToolTasks are what the commands for operators do, each for itself.
 func ToolTasks() []Task {
-	return []Task{TaskInspect, TaskReplay, TaskPurge, TaskCreate, TaskDrop, TaskInstall}
+	return []Task{TaskInspect, TaskReplay, TaskDiscard, TaskPurge, TaskCreate, TaskDrop, TaskInstall}
 }
 
 // ObjectKind is what a privilege is about.

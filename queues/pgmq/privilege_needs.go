@@ -117,7 +117,7 @@ func (l *privileges) records(task Task, rights ...string) {
 
 func (l *privileges) tools(w Workload) {
 	pgmq, meta := l.schemas["pgmq"], l.tables["pgmq.meta"]
-	for _, task := range []Task{TaskInspect, TaskReplay, TaskPurge, TaskDrop} {
+	for _, task := range []Task{TaskInspect, TaskReplay, TaskDiscard, TaskPurge, TaskDrop} {
 		l.need(task, Schema, pgmq, "USAGE")
 	}
 	l.need(TaskInspect, Table, meta, "SELECT")
@@ -132,17 +132,18 @@ func (l *privileges) tools(w Workload) {
 	}
 	for _, q := range l.of(w.Dead) {
 		l.need(TaskReplay, Table, q.q, "SELECT", "UPDATE", "DELETE")
+		l.need(TaskDiscard, Table, q.q, "SELECT", "UPDATE", "DELETE")
+		l.need(TaskDiscard, Table, q.a, "INSERT")
 	}
 	for _, q := range l.of(w.Consume) {
 		l.need(TaskReplay, Table, q.q, "SELECT", "INSERT")
 		l.announce(TaskReplay, q)
-		if l.tasker {
-			l.call(TaskReplay, notifyFunction)
-		}
+		l.call(TaskReplay, notifyFunction)
 	}
 	if slices.ContainsFunc(every, func(q *queueTables) bool { return !q.headers }) {
 		l.records(TaskInspect, "SELECT")
 		l.records(TaskReplay, "SELECT", "INSERT", "DELETE")
+		l.records(TaskDiscard, "SELECT", "DELETE")
 		l.records(TaskPurge, "SELECT", "DELETE")
 		l.records(TaskDrop, "SELECT", "DELETE")
 	}

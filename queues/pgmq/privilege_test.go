@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,7 +229,7 @@ func tools() map[Task]tool {
 			func(ctx context.Context, b *Broker) error {
 				_, listed := b.ListQueues(ctx)
 				_, peeked := b.Peek(ctx, "orders", 1)
-				_, dead := b.DeadList(ctx, "dead", 1)
+				_, dead := b.DeadList(ctx, "dead", DeadFilter{}, 0, 1)
 				return errors.Join(listed, peeked, dead)
 			},
 		},
@@ -242,15 +241,20 @@ func tools() map[Task]tool {
 				p.exec(`UPDATE pgmq.q_orders SET vt = statement_timestamp()`)
 			},
 			func(ctx context.Context, b *Broker) error {
-				replayed, err := b.DeadReplay(ctx, "dead", slices.Collect(func(yield func(int64) bool) {
-					for id := range int64(1000) {
-						if !yield(id) {
-							return
-						}
-					}
-				}))
-				if err == nil && len(replayed) != 1 {
-					err = fmt.Errorf("replayed %v", replayed)
+				report, err := b.DeadReplay(ctx, "dead", DeadFilter{}, ReplayOptions{})
+				if err == nil && report.Done != 1 {
+					err = fmt.Errorf("replayed %+v", report)
+				}
+				return err
+			},
+		},
+		TaskDiscard: {
+			Workload{Dead: []string{"dead"}},
+			func(p *poor) { p.exec(`INSERT INTO pgmq.q_dead (vt) VALUES (statement_timestamp())`) },
+			func(ctx context.Context, b *Broker) error {
+				report, err := b.DeadDiscard(ctx, "dead", DeadFilter{}, DiscardOptions{})
+				if err == nil && report.Done == 0 {
+					err = fmt.Errorf("discarded %+v", report)
 				}
 				return err
 			},

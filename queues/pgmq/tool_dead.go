@@ -169,10 +169,10 @@ func (p deadPage) sql(source deadSource) (string, []any) {
 	if p.bytes > 0 {
 		fits = "p.total <= " + args.add(p.bytes, "bigint") + " OR p.total = p.stored"
 	}
-	return `SELECT p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.vt > statement_timestamp(), p.record::text, p.stored, ` + body + `, p.headers::text
+	return `SELECT p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.vt > statement_timestamp(), p.record, p.stored, ` + body + `, p.headers::text
 		FROM (SELECT c.*, sum(c.stored) OVER (ORDER BY c.msg_id) AS total
 		      FROM (SELECT m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, coalesce(pg_column_size(m.message), 0)::bigint AS stored,
-		                   ` + source.headers + ` AS headers, ` + source.record + ` AS record
+		                   ` + source.headers + ` AS headers, ` + source.recordText() + ` AS record
 		            FROM ` + source.from + ` WHERE ` + where + ` ORDER BY m.msg_id LIMIT ` + args.add(p.limit, "bigint") + `) c) p
 		WHERE ` + fits + ` ORDER BY p.msg_id`, args
 }

@@ -49,7 +49,7 @@ type PatternError struct {
 }
 
 func (e *PatternError) Error() string {
-	return fmt.Sprintf("%q is no regular expression: %s", e.Pattern, describe(e.err))
+	return fmt.Sprintf("%q is no regular expression: %s", e.Pattern, refusal(e.err))
 }
 
 // Unwrap returns the server's error.
@@ -81,7 +81,7 @@ func deadSourceOf(l *layout) deadSource {
 	if l.headers {
 		return deadSource{
 			from: l.q + " m", headers: "m.headers",
-			record: "CASE WHEN pg_column_size(m.headers) <= " + strconv.Itoa(maxRecordBytes) + " THEN m.headers -> '" + recordKey + "' END",
+			record: "(m.headers -> '" + recordKey + "')",
 		}
 	}
 	return deadSource{
@@ -89,6 +89,12 @@ func deadSourceOf(l *layout) deadSource {
 			" AND k.msg_id = m.msg_id AND k.enqueued_at = m.enqueued_at",
 		headers: "NULL::jsonb", record: "k.record",
 	}
+}
+
+// recordText is the record as text. One that is larger than any host writes
+// counts as absent.
+func (s deadSource) recordText() string {
+	return "CASE WHEN octet_length(" + s.record + "::text) <= " + strconv.Itoa(maxRecordText) + " THEN " + s.record + "::text END"
 }
 
 // arguments are a statement's parameters.
@@ -104,7 +110,7 @@ func (a *arguments) add(value any, kind string) string {
 func (f DeadFilter) sql(source deadSource, args *arguments) string {
 	condition := "true"
 	and := func(more string) { condition += " AND " + more }
-	record := "(" + source.record + ")"
+	record := source.record
 	if len(f.IDs) > 0 {
 		and(idCondition(f.IDs, args))
 	}

@@ -218,7 +218,7 @@ func (s *sweep) candidates(ctx context.Context, after, through int64) ([]candida
 		source := deadSourceOf(l)
 		var args arguments
 		where := s.which.sql(source, &args) + " AND m.msg_id > " + args.add(after, "bigint") + " AND m.msg_id <= " + args.add(through, "bigint")
-		rows, err := s.b.work.Query(ctx, `SELECT m.msg_id, m.read_ct, m.enqueued_at, m.vt > statement_timestamp(), (`+source.record+`)::text, coalesce(pg_column_size(m.message), 0)::bigint
+		rows, err := s.b.work.Query(ctx, `SELECT m.msg_id, m.read_ct, m.enqueued_at, m.vt > statement_timestamp(), `+source.recordText()+`, coalesce(pg_column_size(m.message), 0)::bigint
 			FROM `+source.from+` WHERE `+where+` ORDER BY m.msg_id LIMIT `+args.add(limit, "bigint"), args...)
 		if err != nil {
 			return err
@@ -299,7 +299,7 @@ func (s *sweep) attempt(ctx context.Context, target string, chunk []candidate, r
 	case classify(err) != faultRefused:
 		return fmt.Errorf("messages %d to %d of %q: %w", chunk[0].id, chunk[len(chunk)-1].id, s.report.Queue, s.b.explain(err))
 	case len(chunk) == 1:
-		s.report.skip(SkipRefused, target, fmt.Errorf("%s: %w", describe(err), err), chunk[0].id)
+		s.report.skip(SkipRefused, target, refusal(err), chunk[0].id)
 		return nil
 	}
 	half := len(chunk) / 2

@@ -190,7 +190,7 @@ func TestFiltersTakeAnyHeaders(t *testing.T) {
 	b.exec(`INSERT INTO pgmq.q_dead (vt, message, headers) SELECT clock_timestamp(), '1', jsonb_build_object('stephost', jsonb_build_object('dead', jsonb_build_object('reason', 'permanent')), 'x', string_agg(md5(i::text), '')) FROM generate_series(1, 40000) i`)
 	require.Len(t, b.dead("dead", DeadFilter{}), 9)
 	require.Empty(t, b.dead("dead", DeadFilter{Origin: "orders", Namespace: "n", Step: "s", Reason: queues.DeadPermanent, ErrorText: "e", ErrorPattern: "p"}))
-	require.Empty(t, b.dead("dead", DeadFilter{Reason: queues.DeadPermanent}), "headers that are larger than a record are not looked into")
+	require.Equal(t, []int64{9}, b.dead("dead", DeadFilter{Reason: queues.DeadPermanent}), "a record among headers that are too large for a claim")
 	report, err := b.DeadReplay(t.Context(), "dead", DeadFilter{}, ReplayOptions{})
 	require.NoError(t, err)
 	require.Zero(t, report.Done)
