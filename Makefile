@@ -91,6 +91,12 @@ chaos: chaos-build ## inject every fault with the leases of production and audit
 chaos-quick: chaos-build ## inject every fault with short leases, in a quarter of an hour (CHAOS="--only NAME")
 	@exec bin/chaos --form quick $(CHAOS)
 
+DURATION ?= 1h
+
+.PHONY: soak
+soak: chaos-build ## constant load with random faults: nothing may grow, be lost or settle twice (DURATION=1h SOAK="--out FILE")
+	@exec bin/chaos soak --duration $(DURATION) $(SOAK)
+
 .PHONY: postgres
 postgres: ## install PostgreSQL if it is missing and DATABASE_URL is not set
 	@[ -n "$${DATABASE_URL:-}" ] || scripts/install-postgres.sh

@@ -67,6 +67,7 @@ func command() *cobra.Command {
 	flags.StringVar(&d.dir, "dir", "", "where the files of kept worlds go (default: the temporary directory)")
 	flags.BoolVar(&d.keep, "keep", false, "keep the files of every world; those of a failed row are kept in any case")
 	flags.StringVar(&d.markdown, "markdown", "", "also write the table to this file, as markdown")
+	cmd.AddCommand(soakCommand())
 	list := flags.Bool("list", false, "list the faults and end")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if *list {

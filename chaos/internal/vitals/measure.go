@@ -38,9 +38,9 @@ func (m Measure) Tolerance() plateau.Tolerance {
 	case Horizon:
 		return plateau.Tolerance{Relative: 0.1, Absolute: 1000}
 	case DeadTuples, Messages:
-		return plateau.Tolerance{Relative: 0.1, Absolute: 500}
+		return plateau.Tolerance{Relative: 0.1, Absolute: 2000}
 	case RelationSize:
-		return plateau.Tolerance{Relative: 0.1, Absolute: mebibyte / 2}
+		return plateau.Tolerance{Relative: 0.1, Absolute: mebibyte}
 	default:
 		return plateau.Tolerance{Relative: 0.1}
 	}

@@ -13,8 +13,6 @@ type Settings struct {
 	Options
 	Route
 	ID, Journal, Edition string
-	// Leak is how many bytes the handler leaks with each step.
-	Leak int
 	// Extra is more of the namespace's block.
 	Extra string
 }

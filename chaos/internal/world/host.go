@@ -29,6 +29,7 @@ type Host struct {
 	cmd      *exec.Cmd
 	ended    chan struct{} // of cmd
 	client   *admin.Client
+	addr     string // of client
 	starts   int
 }
 
@@ -112,7 +113,7 @@ func (h *Host) launch(ctx context.Context) error {
 		if found := serves.FindSubmatch(said[begin:]); found != nil {
 			client, err := admin.NewClient(string(found[1]), "")
 			h.mu.Lock()
-			h.client = client
+			h.client, h.addr = client, string(found[1])
 			h.mu.Unlock()
 			return true, err
 		}
@@ -130,6 +131,13 @@ func (h *Host) Admin() *admin.Client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.client
+}
+
+// AdminAddr is where the host's admin endpoint is, or was, as host:port.
+func (h *Host) AdminAddr() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.addr
 }
 
 // Status asks the host.

@@ -31,6 +31,8 @@ type Options struct {
 	TempDir string
 	// QueueExtra is more of the hosts' queue block.
 	QueueExtra string
+	// Leak is how many bytes the handler leaks with each step.
+	Leak int
 	// Mix is the load.
 	Mix load.Mix
 	// Via says how a host gets to the database. It is asked once for each host,
