@@ -12,8 +12,13 @@ import (
 // commits' own timestamps.
 type Times struct{ Sent, Settled []time.Time }
 
+// Querier is a connection, a pool or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
 // Flow reads the times of a run.
-func Flow(ctx context.Context, conn *pgx.Conn) (t Times, err error) {
+func Flow(ctx context.Context, conn Querier) (t Times, err error) {
 	read := func(sql string) ([]time.Time, error) {
 		rows, err := conn.Query(ctx, sql)
 		if err != nil {

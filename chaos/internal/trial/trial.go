@@ -99,7 +99,7 @@ func loaded(ctx context.Context, f fault.Fault, w *world.World, out *Outcome) (s
 		// What is there is audited all the same.
 		out.Problems = append(out.Problems, fmt.Sprintf("inject: %v", err))
 	}
-	if err := recovered(ctx, w, usual); err != nil {
+	if err := recovered(ctx, w, s, usual); err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
 	w.Load.Stop()
@@ -107,23 +107,27 @@ func loaded(ctx context.Context, f fault.Fault, w *world.World, out *Outcome) (s
 	return s, ctx.Err()
 }
 
-// recovered lets the load go on for its time, and then until the backlog has
-// been as before for long enough that the recovery can be told.
-func recovered(ctx context.Context, w *world.World, usual int) error {
+// recovered lets the load go on for its time, and then until the backlog is as
+// before and a normal second has been seen.
+func recovered(ctx context.Context, w *world.World, s span, usual int) error {
 	if err := world.Sleep(ctx, w.After); err != nil {
 		return err
 	}
-	var since time.Time
-	return w.Until(ctx, "the backlog is as before", func() (bool, error) {
+	return w.Until(ctx, "throughput is normal", func() (bool, error) {
+		// To ask is no small query.
+		if err := world.Sleep(ctx, 300*time.Millisecond); err != nil {
+			return false, err
+		}
 		backlog, err := w.Backlog(ctx)
-		if err != nil || backlog > usual+w.Rate/20 {
-			since = time.Time{}
+		if err != nil || backlog > usual+w.Rate/10 {
 			return false, nil //nolint:nilerr // the database may still be coming back
 		}
-		if since.IsZero() {
-			since = time.Now()
+		flow, err := ledger.Flow(ctx, w.DB)
+		if err != nil {
+			return false, nil //nolint:nilerr // as above
 		}
-		return time.Since(since) > 1500*time.Millisecond, nil
+		_, normal := measure.Recovery(measure.Flow(flow), s.warm, s.fault, s.end, time.Now(), w.Rate)
+		return normal, nil
 	})
 }
 
