@@ -11,8 +11,6 @@ const (
 	// windows is how many levels are compared, and late how many of them are the
 	// last third.
 	windows, late = 12, 4
-	// fewest is how many measurements a window needs.
-	fewest = 3
 	// accident is the probability below which a trend is none.
 	accident = 0.01
 )
@@ -100,8 +98,7 @@ func Judge(points []Point, end time.Duration, tolerance Tolerance) Result {
 	return r
 }
 
-// levelsOf returns the median of each window, or false when one has too few
-// measurements.
+// levelsOf returns the median of each window, or false when one is empty.
 func levelsOf(points []Point, begin, end time.Duration) ([]float64, bool) {
 	if end <= begin {
 		return nil, false
@@ -116,7 +113,7 @@ func levelsOf(points []Point, begin, end time.Duration) ([]float64, bool) {
 	}
 	levels := make([]float64, 0, windows)
 	for _, m := range members {
-		if len(m) < fewest {
+		if len(m) == 0 {
 			return nil, false
 		}
 		levels = append(levels, median(m))

@@ -100,11 +100,11 @@ func TestSeriesWithAHoleIsTooShort(t *testing.T) {
 	flat := series(func(float64) float64 { return 100 })
 	hole := append(flat[:300:300], flat[450:]...)
 	var sparse []plateau.Point
-	for i := 0; i < len(flat); i += 30 {
+	for i := 0; i < len(flat); i += 80 {
 		sparse = append(sparse, flat[i])
 	}
 	for name, points := range map[string][]plateau.Point{
-		"none": nil, "few": flat[:20], "ends early": flat[:600], "a hole": hole, "two a window": sparse,
+		"none": nil, "few": flat[:20], "ends early": flat[:600], "a hole": hole, "less than one a window": sparse,
 	} {
 		require.Equal(t, plateau.TooShort, plateau.Judge(points, run, tenth).Verdict, name)
 	}

@@ -35,7 +35,7 @@ type Options struct {
 // Form is that of a soak: a load that leaves room on the machine for others, and
 // leases that a fault can outlast while somebody waits.
 func Form() world.Form {
-	return world.Form{Name: "soak", Lease: 10 * time.Second, Hold: 10 * time.Second, Patience: 2 * time.Minute, Rate: 50}
+	return world.Form{Name: "soak", Lease: 10 * time.Second, Hold: 10 * time.Second, Patience: 2 * time.Minute, Rate: 40}
 }
 
 // Shape makes a world one for a soak: three hosts, short archives, a temporary
