@@ -3,6 +3,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/load"
@@ -33,6 +34,14 @@ func handlers() []Fault {
 				o.Timeout, o.KillTimeout, o.DrainTimeout = "3s", "1s", "5s"
 			},
 			Inject: hangHandler,
+		}, {
+			Name:  "long-steps",
+			About: "handlers that take longer than the lease, with a second host that would take over",
+			Shape: func(o *world.Options) {
+				two(o)
+				o.Timeout = "5m"
+			},
+			Inject: longSteps,
 		},
 	}
 }
@@ -144,4 +153,19 @@ func hangHandler(ctx context.Context, w *world.World) (string, error) {
 		return p.Hangs > 0 && len(p.Replaced) == 0 && p.Ready == w.Instances
 	})
 	return fmt.Sprintf("%d handlers hung, %d processes replaced", len(messages), plugin.Hangs), err
+}
+
+func longSteps(ctx context.Context, w *world.World) (string, error) {
+	messages := make([]ledger.Message, 20)
+	// Another host looks for what has expired every few seconds.
+	long := w.Lease + max(w.Lease/2, 5*time.Second)
+	for i := range messages {
+		messages[i] = ledger.New(w.Load.NewID(), int(long.Milliseconds()))
+	}
+	if err := send(ctx, w, messages...); err != nil {
+		return "", err
+	}
+	err := settled(ctx, w, messages...)
+	w.Over()
+	return fmt.Sprintf("%d steps of %s under leases of %s", len(messages), long, w.Lease), err
 }
