@@ -59,6 +59,9 @@ func (r *Report) Findings() []string {
 			all = append(all, fmt.Sprintf("%s, %s: %s", line.Subject.Name, line.Measure, line.Verdict))
 		}
 	}
+	if err := r.recorder.Unread(); err != nil {
+		all = append(all, fmt.Sprintf("never measured: %v", err))
+	}
 	all = append(all, r.Audit.Breaches()...)
 	if r.Audit.Messages == 0 {
 		all = append(all, "no message was sent")

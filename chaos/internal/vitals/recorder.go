@@ -3,7 +3,7 @@ package vitals
 import (
 	"context"
 	"encoding/csv"
-	"fmt"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strconv"
@@ -15,6 +15,8 @@ import (
 
 // readTimeout bounds what a source may take for one round.
 const readTimeout = 5 * time.Second
+
+var errNotYet = errors.New("nothing was measured")
 
 // Source measures something.
 type Source interface {
@@ -58,7 +60,8 @@ type Recorder struct {
 	mu     sync.Mutex
 	series []*Series
 	index  map[key]*Series
-	failed map[string]int
+	// unread are the latest errors of the sources that were never read whole.
+	unread []error
 }
 
 type key struct {
@@ -68,7 +71,11 @@ type key struct {
 
 // NewRecorder returns one whose time begins now.
 func NewRecorder(sources ...Source) *Recorder {
-	return &Recorder{sources: sources, begun: time.Now(), index: make(map[key]*Series), failed: make(map[string]int)}
+	r := &Recorder{sources: sources, begun: time.Now(), index: make(map[key]*Series), unread: make([]error, len(sources))}
+	for i := range r.unread {
+		r.unread[i] = errNotYet
+	}
+	return r
 }
 
 // Run measures about every interval until ctx ends. The intervals vary by half, so
@@ -88,18 +95,31 @@ func (r *Recorder) Run(ctx context.Context, interval time.Duration) {
 // Measure asks every source once.
 func (r *Recorder) Measure(ctx context.Context) {
 	at := time.Since(r.begun)
-	for _, source := range r.sources {
+	for i, source := range r.sources {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		err := source.Read(ctx, func(subject Subject, measure Measure, value float64) {
 			r.note(subject, measure, plateau.Point{At: at, Value: value})
 		})
 		cancel()
-		if err != nil {
-			r.mu.Lock()
-			r.failed[fmt.Sprintf("%T", source)]++
-			r.mu.Unlock()
-		}
+		r.read(i, err)
 	}
+}
+
+// read notes how the reading of a source ended.
+func (r *Recorder) read(source int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil || r.unread[source] != nil {
+		r.unread[source] = err
+	}
+}
+
+// Unread tells of each source that was never read without an error, what the
+// latest one was. What such a source would have measured cannot be judged.
+func (r *Recorder) Unread() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.unread...)
 }
 
 func (r *Recorder) note(subject Subject, measure Measure, point plateau.Point) {

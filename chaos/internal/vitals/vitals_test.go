@@ -205,6 +205,7 @@ func TestRecorderKeepsWhatThereIs(t *testing.T) {
 	}, patience, time.Millisecond)
 	cancel()
 	<-done
+	require.EqualError(t, recorder.Unread(), "a fault is about", "of the source that fails always")
 	all := recorder.Series()
 	require.Equal(t, "half", all[0].Subject.Name)
 	require.Equal(t, "temporary files", all[1].Subject.Name)
@@ -215,6 +216,47 @@ func TestRecorderKeepsWhatThereIs(t *testing.T) {
 	require.Equal(t, "seconds,subject,measure,value", lines[0])
 	require.Equal(t, "0.0,half,entries,1", lines[1])
 	require.Len(t, lines, 1+len(all[0].Points)+len(all[1].Points))
+}
+
+func TestRecorderTellsWhatItHasNotRead(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "later")
+	recorder := vitals.NewRecorder(vitals.Directory{Path: dir})
+	require.Error(t, recorder.Unread(), "not yet")
+	recorder.Measure(t.Context())
+	require.ErrorIs(t, recorder.Unread(), os.ErrNotExist)
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	recorder.Measure(t.Context())
+	require.NoError(t, recorder.Unread())
+	require.NoError(t, os.Remove(dir))
+	recorder.Measure(t.Context())
+	require.NoError(t, recorder.Unread(), "a gap")
+}
+
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	left, err := vitals.LeftBehind(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	cmd := exec.Command("sleep", "1000")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	require.NoError(t, cmd.Start())
+	socket := filepath.Join(dir, "socket")
+	require.NoError(t, os.WriteFile(socket, nil, 0o600))
+	// Until it executes, the child is the test itself.
+	require.Eventually(t, func() bool {
+		left, err = vitals.LeftBehind(dir)
+		return err == nil && len(left) == 2 && strings.Contains(left[0], "(sleep 1000)")
+	}, patience, time.Millisecond)
+	require.Equal(t, socket, left[1])
+
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	left, err = vitals.LeftBehind(dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{socket}, left)
 }
 
 func TestSeriesOfPassingProcessesAreNotJudged(t *testing.T) {
