@@ -54,6 +54,11 @@ func All() []Fault {
 		handlers(),
 		hosts(),
 		operator(),
+		postgres(),
+		sessions(),
+		tables(),
+		notifications(),
+		network(),
 	)
 }
 

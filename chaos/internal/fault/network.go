@@ -1,0 +1,155 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/stephost/stephost/chaos/internal/ledger"
+	"github.com/stephost/stephost/chaos/internal/netfault"
+	"github.com/stephost/stephost/chaos/internal/world"
+)
+
+// network are the faults between host and database.
+func network() []Fault {
+	cut, hole, deaf, slow := &line{}, &line{}, &line{}, &line{}
+	return []Fault{{
+		Name:  "network-cut",
+		About: "the network of one of two hosts holds everything back for longer than the lease, and delivers it then",
+		Shape: func(o *world.Options) {
+			o.Hosts = 2
+			o.Via = cut.via
+			o.Mix = manyInFlight
+		},
+		Inject: cut.cut,
+		Cost:   Cost{Again: Must},
+	}, {
+		Name:   "network-black-hole",
+		About:  "everything between host and database is dropped for longer than the lease, sockets open",
+		Shape:  func(o *world.Options) { o.Via = hole.via },
+		Inject: hole.blackHole,
+		Cost:   Cost{Again: May},
+	}, {
+		Name:  "commit-reply-lost",
+		About: "settlements are committed and the replies are dropped, again and again",
+		Shape: func(o *world.Options) {
+			o.Via = deaf.via
+			o.Mix = retrying
+		},
+		Inject: deaf.loseReplies,
+	}, {
+		Name:   "network-slow",
+		About:  "20 ms more in each direction",
+		Shape:  func(o *world.Options) { o.Via = slow.via },
+		Inject: slow.slow,
+	}}
+}
+
+// line is the proxy through which the first host goes.
+type line struct{ proxy *netfault.Proxy }
+
+func (l *line) via(_ context.Context, w *world.World, host int) (world.Route, error) {
+	if host > 0 {
+		return world.Route{DSN: w.DSN()}, nil
+	}
+	proxy, err := netfault.New(w.Postgres.Addr())
+	if err != nil {
+		return world.Route{}, err
+	}
+	l.proxy = proxy
+	w.AtStop(func() { _ = proxy.Close() })
+	dsn, err := url.Parse(w.DSN())
+	if err != nil {
+		return world.Route{}, err
+	}
+	dsn.Host = proxy.Addr()
+	return world.Route{DSN: dsn.String()}, nil
+}
+
+// hold lets the network be broken for a while. It is sound afterwards.
+func (l *line) hold(ctx context.Context, n netfault.Network, d time.Duration) error {
+	l.proxy.Set(n)
+	defer l.proxy.Set(netfault.Sound())
+	return world.Sleep(ctx, d)
+}
+
+// manyInFlight is a load of which the hosts execute many at any time, so that both hold
+// leases when one of them is cut off.
+func manyInFlight(id int64) ledger.Message {
+	if id%3 == 0 {
+		return ledger.New(id, 300)
+	}
+	return ledger.New(id, 2)
+}
+
+func (l *line) cut(ctx context.Context, w *world.World) (string, error) {
+	if err := l.hold(ctx, netfault.Cut(), w.Beyond()); err != nil {
+		return "", err
+	}
+	stats := l.proxy.Stats()
+	if stats.Held == 0 {
+		return "", errors.New("nothing was held back")
+	}
+	return fmt.Sprintf("cut for %s, %d bytes late", w.Beyond(), stats.Held), nil
+}
+
+func (l *line) blackHole(ctx context.Context, w *world.World) (string, error) {
+	if err := l.hold(ctx, netfault.BlackHole(), w.Beyond()); err != nil {
+		return "", err
+	}
+	stats := l.proxy.Stats()
+	if stats.Dropped == 0 {
+		return "", errors.New("nothing was dropped")
+	}
+	return fmt.Sprintf("%s, %d bytes dropped", w.Beyond(), stats.Dropped), nil
+}
+
+// retrying is the steady load with messages that fail at first: their
+// settlement leaves the message in the queue.
+func retrying(id int64) ledger.Message {
+	m := ledger.New(id, 2)
+	if id%5 == 2 {
+		m.Do, m.Times = ledger.Fail, 1
+	}
+	return m
+}
+
+var settlementFailed = regexp.MustCompile(`settlement failed and is tried again`)
+
+func (l *line) loseReplies(ctx context.Context, w *world.World) (string, error) {
+	rounds, err := looped(ctx, w, 200*time.Millisecond, func(int) error {
+		return l.hold(ctx, netfault.Deaf("stephost settle"), 300*time.Millisecond)
+	})
+	if err != nil {
+		return "", err
+	}
+	stats := l.proxy.Stats()
+	lines, err := w.Hosts[0].LogLines(settlementFailed)
+	if err == nil && (stats.Dropped == 0 || stats.Reset == 0 || lines == 0) {
+		err = fmt.Errorf("%d bytes dropped, %d connections reset, %d complaints", stats.Dropped, stats.Reset, lines)
+	}
+	return fmt.Sprintf("%d times, %d bytes dropped", rounds, stats.Dropped), err
+}
+
+func (l *line) slow(ctx context.Context, w *world.World) (string, error) {
+	before, err := settledSoFar(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	way := netfault.Way{Delay: 20 * time.Millisecond}
+	if err := l.hold(ctx, netfault.Network{ToServer: way, ToClient: way}, w.Hold); err != nil {
+		return "", err
+	}
+	after, err := settledSoFar(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	rate := float64(after-before) / w.Hold.Seconds()
+	if rate < 0.9*float64(w.Rate) {
+		err = fmt.Errorf("%.0f messages/s were settled of %d", rate, w.Rate)
+	}
+	return fmt.Sprintf("%.0f of %d/s", rate, w.Rate), err
+}
