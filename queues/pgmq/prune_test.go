@@ -215,6 +215,19 @@ func TestPruneSaysWhatIsMissing(t *testing.T) {
 	require.Zero(t, b.prunedArchive("jobs", ArchiveLimits{Rows: 1}))
 }
 
+func TestPruneInEveryExecMode(t *testing.T) {
+	t.Parallel()
+	b := setup(t, ours)
+	b.create("jobs")
+	b.archived("jobs", 20)
+	for i, mode := range []string{"cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		other := open(t, withParameter(t, b.dsn, "default_query_exec_mode", mode))
+		keep := ArchiveLimits{Age: 100 * time.Hour, Rows: int64(19 - i), Bytes: 1 << 30}
+		require.Equal(t, int64(1), other.prunedArchive("jobs", keep), mode)
+		require.Zero(t, other.pruned(other.PruneDeadLetters(t.Context(), "jobs", time.Hour)), mode)
+	}
+}
+
 func TestPruneDeadLettersByAge(t *testing.T) {
 	t.Parallel()
 	overLayouts(t, func(t *testing.T, b *bundle) {

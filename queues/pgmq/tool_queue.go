@@ -22,7 +22,8 @@ const maxNameInMessage = 100
 
 // CreateQueue creates a queue with pgmq.create and lets its inserts notify,
 // where the installed pgmq can. created is false when the queue was there
-// already; its notifications are then enabled all the same.
+// already; its notifications are then enabled all the same. A queue that was
+// created has the settings of TuneQueue.
 func (b *Broker) CreateQueue(ctx context.Context, name string) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()
@@ -35,7 +36,15 @@ func (b *Broker) CreateQueue(ctx context.Context, name string) (created bool, er
 	if code := sqlState(err); err != nil && code != "42710" && code != "23505" {
 		return created, fmt.Errorf("enable notifications of queue %q: %w", name, b.explain(err))
 	}
-	return created, nil
+	if !created {
+		return false, nil
+	}
+	_, err = b.TuneQueue(ctx, name)
+	// pgmq.create may be set up to run as another user, who owns the tables then.
+	if _, foreign := errors.AsType[*NotOwnerError](err); err != nil && !foreign {
+		return true, err
+	}
+	return true, nil
 }
 
 func (b *Broker) createQueue(ctx context.Context, db *pgxpool.Pool, name string) (created bool, err error) {

@@ -24,6 +24,7 @@ func (a *app) queueCommand() *cobra.Command {
 		a.queueSendCommand(&db),
 		a.queuePeekCommand(&db),
 		a.queuePurgeCommand(&db),
+		a.queueTuneCommand(&db),
 	)
 	return group
 }

@@ -10,8 +10,9 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A queue is small and churns: the default autovacuum thresholds, made for
-    -- large tables, would let dead rows pile up in front of every read.
+    -- A queue is small and churns, an archive is large and grows: the default
+    -- autovacuum settings would let dead rows pile up in front of every read.
+    -- They are those that `stephost queue tune` gives to other queues.
     EXECUTE format($sql$
         CREATE %s TABLE pgmq.%I (
             msg_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,7 +22,8 @@ BEGIN
             vt           timestamptz NOT NULL,
             message      jsonb,
             headers      jsonb
-        ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 100)
+        ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_cost_delay = 0,
+            toast.autovacuum_vacuum_scale_factor = 0.01, toast.autovacuum_vacuum_threshold = 100, toast.autovacuum_vacuum_cost_delay = 0)
     $sql$, CASE WHEN is_unlogged THEN 'UNLOGGED' ELSE '' END, qtable);
     EXECUTE format('CREATE INDEX %I ON pgmq.%I (vt)', qtable || '_vt_idx', qtable);
 
@@ -35,7 +37,8 @@ BEGIN
             vt           timestamptz NOT NULL,
             message      jsonb,
             headers      jsonb
-        )
+        ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
+            toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_insert_scale_factor = 0.02)
     $sql$, atable);
     EXECUTE format('CREATE INDEX %I ON pgmq.%I (archived_at)', 'archived_at_idx_' || lower(queue_name), atable);
 
