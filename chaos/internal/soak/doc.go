@@ -11,7 +11,8 @@
 //   - The calm host and its plugin processes live as long as the run. They meet
 //     what happens to the database, and empty reloads.
 //   - The battered host lives as long too, but its plugins are killed, frozen and
-//     swapped, its configuration changes and its mode is switched.
+//     swapped, its configuration changes, its mode is switched, and its way to the
+//     database is cut.
 //   - The mortal host is killed and restarted. Its numbers are kept and not judged;
 //     what it leaves behind, in processes, files and connections, is.
 //

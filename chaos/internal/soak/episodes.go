@@ -34,6 +34,8 @@ func episodes() []episode {
 		{"end-backends", endBackends},
 		{"end-listen", endListener},
 		{"hold-xmin", holdHorizon},
+		{"cut-network", cutNetwork},
+		{"lose-network", loseNetwork},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/audit"
 	"github.com/stephost/stephost/chaos/internal/ledger"
+	"github.com/stephost/stephost/chaos/internal/netfault"
 	"github.com/stephost/stephost/chaos/internal/vitals"
 	"github.com/stephost/stephost/chaos/internal/world"
 )
@@ -61,24 +62,24 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	if err := os.MkdirAll(opts.World.TempDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the temporary directory: %w", err)
 	}
-	w, err := world.New(ctx, opts.World)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Stop()
-	if err := ledger.KeepRemoved(ctx, w.DB); err != nil {
-		return nil, err
-	}
 	r := &run{
-		World: w, log: opts.Log, all: deck, report: &Report{Seed: opts.Seed, Faults: map[string]int{}},
-		dice: rand.New(rand.NewPCG(opts.Seed, 0)),
+		log: opts.Log, all: deck, dice: rand.New(rand.NewPCG(opts.Seed, 0)),
+		report: &Report{Seed: opts.Seed, Faults: map[string]int{}},
 	}
 	if r.log == nil {
 		r.log = io.Discard
 	}
+	opts.World.Via = r.via
+	if r.World, err = world.New(ctx, opts.World); err != nil {
+		return nil, err
+	}
+	defer r.Stop()
+	if err := ledger.KeepRemoved(ctx, r.DB); err != nil {
+		return nil, err
+	}
 	r.soak(ctx, opts.Duration)
 	// What follows is the report also of a soak that was ended early.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*w.Patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*r.Patience)
 	defer cancel()
 	r.settle(ctx)
 	if err := r.audit(ctx); err != nil {
@@ -90,10 +91,11 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 // run is a soak that is under way.
 type run struct {
 	*world.World
-	log    io.Writer
-	all    []episode // to choose from
-	dice   *rand.Rand
-	report *Report
+	network *netfault.Proxy // of the battered host
+	log     io.Writer
+	all     []episode // to choose from
+	dice    *rand.Rand
+	report  *Report
 }
 
 // soak is the part under load.
