@@ -24,26 +24,45 @@ const checkTimeout = 2 * time.Minute
 // opts.Config. The error is about the check itself: ctx has ended, or opts are
 // incomplete. When it returns, no plugin process is left.
 func CheckPlugins(ctx context.Context, opts Options) (hcl.Diagnostics, error) {
-	plugins := opts.Config.Plugins
-	found := make([]hcl.Diagnostics, len(plugins))
-	var group errgroup.Group
-	for n, p := range plugins {
-		group.Go(func() (err error) {
-			found[n], err = checkPlugin(ctx, opts, p)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	checked, err := TryPlugins(ctx, opts)
+	if err != nil {
 		return nil, err
 	}
 	var diags hcl.Diagnostics
-	for _, d := range found {
-		diags = append(diags, d...)
+	for _, p := range checked {
+		diags = append(diags, p.Diagnostics...)
 	}
 	return diags, nil
 }
 
-func checkPlugin(ctx context.Context, opts Options, p config.Plugin) (hcl.Diagnostics, error) {
+// TriedPlugin is what one start of a plugin showed.
+type TriedPlugin struct {
+	Name        string
+	Diagnostics hcl.Diagnostics
+	// Version, Steps and Default are what the plugin says about itself; empty
+	// when it did not start. Default is the step for messages that name none.
+	Version string
+	Steps   []string
+	Default string
+}
+
+// TryPlugins is CheckPlugins for each plugin apart, in the order of the
+// configuration.
+func TryPlugins(ctx context.Context, opts Options) ([]TriedPlugin, error) {
+	plugins := opts.Config.Plugins
+	tried := make([]TriedPlugin, len(plugins))
+	var group errgroup.Group
+	for n, p := range plugins {
+		group.Go(func() (err error) {
+			tried[n], err = tryPlugin(ctx, opts, p)
+			return err
+		})
+	}
+	return tried, group.Wait()
+}
+
+func tryPlugin(ctx context.Context, opts Options, p config.Plugin) (TriedPlugin, error) {
+	tried := TriedPlugin{Name: p.Name}
 	binder := &configBinder{plugin: p, files: opts.Config.Files}
 	spec := pluginSpec(opts.Config, p, binder)
 	spec.Instances = 1
@@ -53,7 +72,7 @@ func checkPlugin(ctx context.Context, opts Options, p config.Plugin) (hcl.Diagno
 		Logger: opts.Logger, Shim: opts.ShimCommand, HostVersion: opts.Version,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("plugin %q: %w", p.Name, err)
+		return tried, fmt.Errorf("plugin %q: %w", p.Name, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -62,16 +81,25 @@ func checkPlugin(ctx context.Context, opts Options, p config.Plugin) (hcl.Diagno
 	// An interrupted check still lets the plugin end by itself, for as long as
 	// the spec's stop timeout.
 	if err := plugin.Stop(context.WithoutCancel(ctx)); err != nil {
-		return nil, fmt.Errorf("stop plugin %q: %w", p.Name, err)
+		return tried, fmt.Errorf("stop plugin %q: %w", p.Name, err)
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("check plugin %q: %w", p.Name, ctx.Err())
+		return tried, fmt.Errorf("check plugin %q: %w", p.Name, ctx.Err())
 	}
-	diags := binder.diagnostics()
-	if failed != nil && !diags.HasErrors() {
-		diags = append(diags, notStarted(p, failed))
+	tried.Diagnostics = binder.diagnostics()
+	if failed != nil && !tried.Diagnostics.HasErrors() {
+		tried.Diagnostics = append(tried.Diagnostics, notStarted(p, failed))
 	}
-	return diags, nil
+	if described := plugin.Described(); described != nil {
+		tried.Version = described.GetVersion()
+		for _, step := range described.GetSteps() {
+			tried.Steps = append(tried.Steps, step.GetName())
+			if step.GetDefault() {
+				tried.Default = step.GetName()
+			}
+		}
+	}
+	return tried, nil
 }
 
 // notStarted points at the program, which is to blame and not its

@@ -7,9 +7,9 @@ import (
 )
 
 // Connect opens one connection for work that a Broker does not do, such as
-// installing the queue schema. It takes every DSN that Open takes. The caller
-// closes the connection.
-func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
+// installing the queue schema. It takes every DSN that Open takes. change, when
+// given, has the last word about the connection. The caller closes it.
+func Connect(ctx context.Context, dsn string, change ...func(*pgx.ConnConfig)) (*pgx.Conn, error) {
 	opts, err := Options{DSN: dsn}.withDefaults()
 	if err != nil {
 		return nil, err
@@ -21,6 +21,9 @@ func Connect(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if !choosesExecMode(dsn) {
 		// Nothing is run often enough to be prepared, and a pooler would lose it.
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	for _, c := range change {
+		c(config.ConnConfig)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {

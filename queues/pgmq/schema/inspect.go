@@ -101,3 +101,32 @@ func (i Info) number() (int, error) {
 	}
 	return strconv.Atoi(i.Version)
 }
+
+// State compares a schema of ours with what this program brings.
+type State int
+
+// The states.
+const (
+	// NotOurs: the schema is not ours.
+	NotOurs State = iota
+	// Current: nothing is to be installed.
+	Current
+	// Older: Install upgrades it.
+	Older
+	// Newer: made by a newer stephost.
+	Newer
+)
+
+// State compares the schema with the version of this program.
+func (i Info) State() State {
+	n, err := i.number()
+	switch {
+	case err != nil || i.Kind != Ours:
+		return NotOurs
+	case n < Version:
+		return Older
+	case n > Version:
+		return Newer
+	}
+	return Current
+}

@@ -46,7 +46,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(
 		a.runCommand(), a.devCommand(), a.validateCommand(), a.reloadCommand(), a.statusCommand(),
 		a.modeCommand(), a.namespaceCommand(), a.pluginCommand(),
-		a.queueCommand(), a.deadCommand(), a.benchCommand(), a.versionCommand(),
+		a.queueCommand(), a.deadCommand(), a.doctorCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	asGroup(root)
 	return root
