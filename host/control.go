@@ -132,7 +132,7 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 		counts := lane.Counts
 		list = append(list, admin.Namespace{
 			Name: lane.Namespace.Name, Plugin: binding.Plugin, Queue: lane.Namespace.Queue,
-			Leaving: lane.Leaving, Paused: lane.Paused, Blocked: lane.Blocked, Concurrency: lane.Namespace.Concurrency,
+			Leaving: lane.Leaving, Paused: lane.Paused, Blocked: lane.Blocked, Faults: lane.Faults, Concurrency: lane.Namespace.Concurrency,
 			InFlight: lane.Running, Settling: lane.Settling, Suspects: lane.Suspects,
 			Succeeded:    counts[processor.OutcomeSucceeded],
 			Failed:       counts[processor.OutcomeRetried] + counts[processor.OutcomeDeadLettered],

@@ -74,6 +74,9 @@ func (h *Host) probeProcessor(ctx context.Context) eventsystem.ComponentHealth {
 		if ns.Blocked != "" && !strings.HasPrefix(ns.Blocked, "plugin ") {
 			blocked = append(blocked, ns.Namespace.Name+": "+ns.Blocked)
 		}
+		for _, fault := range ns.Faults {
+			blocked = append(blocked, ns.Namespace.Name+": "+fault)
+		}
 	}
 	if len(blocked) > 0 {
 		return unwell("processor", eventsystem.Degraded, strings.Join(blocked, "; "))

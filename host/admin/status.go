@@ -85,10 +85,12 @@ type Namespace struct {
 	// finishes its steps.
 	Leaving bool `json:"leaving,omitempty"`
 	// Paused means that an operator paused it. Blocked says why it does not
-	// claim although it is not paused.
-	Paused      bool   `json:"paused"`
-	Blocked     string `json:"blocked,omitempty"`
-	Concurrency int    `json:"concurrency"`
+	// claim although it is not paused. Faults are what it fails to do in the
+	// database, with what to do about it, until it succeeds.
+	Paused      bool     `json:"paused"`
+	Blocked     string   `json:"blocked,omitempty"`
+	Faults      []string `json:"faults,omitempty"`
+	Concurrency int      `json:"concurrency"`
 
 	InFlight int `json:"in_flight"`
 	Settling int `json:"settling"`

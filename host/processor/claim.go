@@ -58,6 +58,7 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 
 	full := len(deliveries) == reserved
 	l.mu.Lock()
+	l.worked(claiming)
 	if full {
 		l.hunger.full(why)
 	} else {
@@ -99,17 +100,10 @@ func (l *lane) claimFailed(ctx context.Context, why look, err error) {
 	}
 	delay += rand.N(delay / 4)
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := l.opts.Now()
-	news := l.status.lastError != err.Error() || now.Sub(l.status.lastAt) > time.Minute
-	l.status.lastError = err.Error()
-	if news {
-		l.status.lastAt = now
-	}
 	l.hunger.failed(why, now, delay)
-	l.mu.Unlock()
-	if news {
-		l.log.Error("claim failed; the namespace looks again", "error", err, "in", delay)
-	}
+	l.failed(claiming, err, now, "in", delay)
 }
 
 // lookAhead learns when the next message of the queue is due, so that the lane

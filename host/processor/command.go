@@ -128,6 +128,8 @@ type NamespaceStatus struct {
 	Leaving bool
 	// Blocked says why the lane does not claim although it is not paused.
 	Blocked string
+	// Faults are what it fails to do in the database, as long as it does.
+	Faults  []string
 	Running int
 	// Suspects are the messages that wait for, or are in, the plugin's
 	// probation; those in it are among Running too.
@@ -160,6 +162,7 @@ func (l *lane) snapshot() NamespaceStatus {
 		Paused:    l.paused,
 		Leaving:   l.leaving,
 		Blocked:   l.status.blocked,
+		Faults:    l.faults(),
 		Running:   l.running,
 		Suspects:  len(l.suspects.waiting) + l.suspects.running,
 		Settling:  len(l.entries) - l.running - len(l.suspects.waiting),

@@ -95,6 +95,9 @@ func (l *lane) assertLeases() {
 func (l *lane) dueLeases(all bool) []heldLease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.entries) == 0 {
+		l.moot(extendingLeases)
+	}
 	now := l.opts.Now()
 	var due []heldLease
 	for id, e := range l.entries {
@@ -120,11 +123,14 @@ func (l *lane) extend(ctx context.Context, held []heldLease) {
 		callCtx, cancel := context.WithTimeout(ctx, max(term.length/6, time.Second))
 		statuses, err := l.opts.Broker.Extend(callCtx, l.queue, leases, term.length)
 		cancel()
-		if err != nil && ctx.Err() == nil {
-			l.mu.Lock()
-			l.noteSettleError(err, term.start)
-			l.mu.Unlock()
+		l.mu.Lock()
+		switch {
+		case err == nil:
+			l.worked(extendingLeases)
+		case ctx.Err() == nil:
+			l.failed(extendingLeases, err, term.start)
 		}
+		l.mu.Unlock()
 		l.extended(batch, statuses, err, term)
 	}
 }

@@ -75,7 +75,7 @@ type laneStatus struct {
 	// blockedLevel is at what level that was logged.
 	blockedLevel hclog.Level
 	lastError    string
-	lastAt       time.Time
+	faults       [operations]fault
 }
 
 func newLane(p *Processor, ns Namespace) *lane {

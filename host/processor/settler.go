@@ -150,7 +150,9 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 			l.metrics.settleFault.Inc()
 			e.settled.unknown = true
 			ok = false
-			l.noteSettleError(results[i].Err, now)
+			if results[i].Err != nil {
+				l.failed(settlingMessages, results[i].Err, now)
+			}
 			l.pending = append(l.pending, e)
 		}
 	}
@@ -167,6 +169,9 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 		case queues.Release:
 			l.hunger.dueIn(now, 0)
 		}
+	}
+	if ok {
+		l.worked(settlingMessages)
 	}
 	if len(gone) > 0 {
 		l.checkEmpty()
@@ -204,16 +209,6 @@ func (l *lane) logRefusal(e *entry, cause error) {
 func (l *lane) missingResults(cause error) bool {
 	var missing *queues.MissingQueueError
 	return errors.As(cause, &missing) && missing.Queue == l.ns.ResultQueue
-}
-
-// noteSettleError logs the first error of a kind, then one a minute; l.mu is
-// held.
-func (l *lane) noteSettleError(err error, now time.Time) {
-	if err == nil || l.status.lastError == err.Error() && now.Sub(l.status.lastAt) < time.Minute {
-		return
-	}
-	l.status.lastError, l.status.lastAt = err.Error(), now
-	l.log.Error("settlement failed and is tried again", "error", err)
 }
 
 // report feeds metrics and observers; no lock is held.

@@ -31,6 +31,13 @@ func (a *announcer) forget() {
 	a.resolved = false
 }
 
+// known is the family as it was last found out.
+func (a *announcer) known() family {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.family
+}
+
 func (a *announcer) current(ctx context.Context, b *Broker) (family, error) {
 	a.mu.Lock()
 	resolved, f := a.resolved, a.family

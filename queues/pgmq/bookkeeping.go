@@ -8,7 +8,10 @@ import (
 
 // bookkeepingTable stands in for the headers column that pgmq had not before
 // 1.5. Rows leave with the settlement of their message.
-const bookkeepingTable = "stephost.bookkeeping"
+const (
+	bookkeepingSchema = "stephost"
+	bookkeepingTable  = bookkeepingSchema + ".bookkeeping"
+)
 
 type bookkeeping struct {
 	mu    sync.Mutex
@@ -28,7 +31,7 @@ func (b *Broker) EnsureBookkeeping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()
 	if err := b.createBookkeeping(ctx); err != nil {
-		return fmt.Errorf("create %s for queues without headers: %w", bookkeepingTable, b.explain(err))
+		return fmt.Errorf("create %s for queues without headers: %w", bookkeepingTable, b.explainCreation(err))
 	}
 	b.bookkeeping.ready = true
 	return nil

@@ -70,9 +70,15 @@ func TestOpenChecksOptions(t *testing.T) {
 
 func TestServersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, checkServer(140000, false))
-	require.ErrorContains(t, checkServer(130012, false), "PostgreSQL 13; stephost needs 14")
-	require.ErrorContains(t, checkServer(170000, true), "read-only standby")
+	require.NoError(t, serverState{version: 140000, readOnly: "off"}.check())
+	for says, state := range map[string]serverState{
+		"PostgreSQL 13; stephost needs 14": {version: 130012, readOnly: "off"},
+		"PostgreSQL 9; stephost needs 14":  {version: 90624, recovery: true, readOnly: "on"},
+		"read-only standby":                {version: 170000, recovery: true, readOnly: "on"},
+		"default_transaction_read_only":    {version: 170000, readOnly: "on"},
+	} {
+		require.ErrorContains(t, state.check(), says)
+	}
 }
 
 // Poolers between host and server need pgx's other modes.
@@ -163,7 +169,7 @@ func TestMissingGrantIsNamed(t *testing.T) {
 	_, err = poor.Claim(t.Context(), queues.ClaimRequest{Queue: "orders", Limit: 1, Lease: time.Minute})
 	var denied *PermissionError
 	require.ErrorAs(t, err, &denied)
-	require.Equal(t, `GRANT SELECT, INSERT, UPDATE, DELETE ON pgmq.q_orders TO "stephost_test_poor"`, denied.Grant)
+	require.Equal(t, `GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE pgmq.q_orders TO stephost_test_poor`, denied.Grant)
 	states, err := poor.Probe(t.Context(), []string{"orders"})
 	require.NoError(t, err)
 	require.NoError(t, states[0].Err)

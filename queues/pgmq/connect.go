@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	minServerVersion = 140000
 	// A connection that was idle this long is checked before use; checking more
 	// often would cost an idle host one round trip on every pickup.
 	pingIdleAfter = 10 * time.Second
@@ -90,65 +89,13 @@ func (b *Broker) newPool(ctx context.Context, r role, size int) (*pgxpool.Pool, 
 	config.ConnConfig.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: conn, DeadlineDelay: cancelGrace}
 	}
-	timeout := ""
-	if sessionIsOurs(config.ConnConfig) {
-		timeout = fmt.Sprintf("%dms", r.lockTimeout.Milliseconds())
-	}
+	session := sessionOf(config.ConnConfig, r)
 	config.BeforeConnect = func(_ context.Context, conn *pgx.ConnConfig) error {
 		b.adapt(conn)
 		return nil
 	}
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return b.afterConnect(ctx, conn, timeout) }
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return b.afterConnect(ctx, conn, session) }
 	return pgxpool.NewWithConfig(ctx, config)
-}
-
-// sessionIsOurs tells whether a setting may stay with the session. A DSN that
-// has another exec mode than pgx's own says that a pooler shares the sessions.
-// What the DSN sets itself is left alone.
-func sessionIsOurs(conn *pgx.ConnConfig) bool {
-	_, given := conn.RuntimeParams["lock_timeout"]
-	return !given && conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
-}
-
-// afterConnect refuses a server that cannot be worked with and learns its
-// incarnation, on every new connection, since a failover may change both. It
-// leaves nothing in a session that is not this connection's own.
-func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn, lockTimeout string) error {
-	var (
-		version          int
-		readOnly, pooled bool
-		started          time.Time
-	)
-	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), pg_postmaster_start_time(), pg_backend_pid() <> $2::int,
-		CASE WHEN $1::text <> '' AND pg_backend_pid() = $2::int THEN set_config('lock_timeout', $1::text, false) END IS NULL`,
-		pgx.QueryExecModeExec, lockTimeout, int32(conn.PgConn().PID())).
-		Scan(&version, &readOnly, &started, &pooled, nil)
-	if err != nil {
-		return fmt.Errorf("ask the server for its version: %w", err)
-	}
-	if err := checkServer(version, readOnly); err != nil {
-		return err
-	}
-	b.incarnation.Store(uint64(started.UnixMicro()))
-	if pooled {
-		return b.behindPooler(conn)
-	}
-	return nil
-}
-
-// ServerError says that a server can be reached and cannot be used.
-type ServerError struct{ Reason string }
-
-func (e *ServerError) Error() string { return e.Reason }
-
-func checkServer(version int, readOnly bool) error {
-	if version < minServerVersion {
-		return &ServerError{fmt.Sprintf("the server is PostgreSQL %d; stephost needs %d or newer", version/10000, minServerVersion/10000)}
-	}
-	if readOnly {
-		return &ServerError{"the server is a read-only standby; connect to the primary (target_session_attrs=read-write chooses it among several hosts)"}
-	}
-	return nil
 }
 
 // connectError makes one clear line of a failed connection.
@@ -160,7 +107,11 @@ func connectError(config *pgx.ConnConfig, err error) error {
 	where := fmt.Sprintf("database %q at %s:%d as %q", config.Database, config.Host, config.Port, config.User)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return fmt.Errorf("connect to %s: %w", where, pg)
+		err := fmt.Errorf("connect to %s: %w", where, pg)
+		if pg.Code == "42501" {
+			return &PermissionError{Grant: "GRANT CONNECT ON DATABASE " + quoteName(config.Database) + " TO " + quoteName(config.User), err: err}
+		}
+		return err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("connect to %s: no answer in time: %w", where, context.DeadlineExceeded)

@@ -3,10 +3,8 @@ package pgmq
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stephost/stephost/queues"
@@ -59,28 +57,22 @@ func classify(err error) fault {
 	return faultUnknown
 }
 
-// PermissionError says which grant is missing.
-type PermissionError struct {
-	Grant string
-	err   error
-}
-
-func (e *PermissionError) Error() string { return fmt.Sprintf("%v: run %s", e.err, e.Grant) }
-func (e *PermissionError) Unwrap() error { return e.err }
-
 // explain adds what to do about it to errors that an operator can mend.
 func (b *Broker) explain(err error) error {
+	var failed *pgconn.ConnectError
+	var server *ServerError
+	if errors.As(err, &failed) || errors.As(err, &server) {
+		return connectError(b.work.Config().ConnConfig, err)
+	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err
 	}
 	switch pg.Code {
 	case "42501":
-		var already *PermissionError
-		if errors.As(err, &already) {
-			return err
-		}
-		return &PermissionError{Grant: grantFor(pg.Message, b.work.Config().ConnConfig.User), err: err}
+		return b.denied(err, pg)
+	case "25006":
+		return fmt.Errorf("%w (%w)", errReadOnly, err)
 	case "26000", "42P05":
 		return fmt.Errorf("%w: a pooler between here and the server loses prepared statements; add default_query_exec_mode=exec to the DSN", err)
 	case "3F000":
@@ -93,31 +85,6 @@ func (b *Broker) explain(err error) error {
 		}
 	}
 	return err
-}
-
-// grantFor reads what was denied out of the server's message: the error has no
-// field for it. Other languages than English get the general advice.
-func grantFor(message, user string) string {
-	to := " TO " + pgx.Identifier{user}.Sanitize()
-	match := regexp.MustCompile(`permission denied for (\w+) (\S+)`).FindStringSubmatch(message)
-	if match == nil {
-		return "GRANT USAGE ON SCHEMA pgmq" + to + " and GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pgmq" + to
-	}
-	kind, name := match[1], match[2]
-	switch kind {
-	case "schema":
-		if name == "pgmq" {
-			return "GRANT USAGE, CREATE ON SCHEMA pgmq" + to
-		}
-		return "GRANT USAGE, CREATE ON SCHEMA " + name + to
-	case "database":
-		return "GRANT CREATE ON DATABASE " + name + to
-	case "function":
-		return "GRANT EXECUTE ON FUNCTION pgmq." + name + to
-	case "sequence":
-		return "GRANT USAGE ON SEQUENCE pgmq." + name + to
-	}
-	return "GRANT SELECT, INSERT, UPDATE, DELETE ON pgmq." + name + to
 }
 
 // refusedError is a refusal in words for the person who has to mend what was

@@ -32,7 +32,7 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 	b.announce.forget()
 	f, err := b.announce.current(ctx, b)
 	if err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
+		return nil, fmt.Errorf("subscribe: %w", b.explain(err))
 	}
 	config, err := parseDSN(b.opts.ListenDSN, b.opts, listening)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *Broker) Subscribe(ctx context.Context, names []string) (queues.Subscrip
 // listens.
 func (b *Broker) notify(ctx context.Context, channel, payload string) error {
 	_, err := b.work.Exec(ctx, `SELECT pg_notify($1::text, $2::text)`, channel, payload)
-	return err
+	return b.explain(err)
 }
 
 // subscription is one LISTEN connection.

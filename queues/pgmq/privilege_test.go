@@ -122,12 +122,26 @@ func (p *poor) perform() error {
 	return nil
 }
 
-// requireDenied tells that an error is about a privilege, and that it names the
-// object.
-func requireDenied(t *testing.T, err error, p Privilege) {
+// requireDenied tells that an error is about a privilege, and that the error
+// itself says which statement gives it.
+func requireDenied(t *testing.T, err error, role string, p Privilege) {
 	t.Helper()
 	require.Error(t, err, "it works without %s", p)
 	require.Equal(t, "42501", sqlState(err), "without %s: %v", p, err)
+	var denied *PermissionError
+	require.ErrorAs(t, err, &denied, "without %s", p)
+	require.ErrorContains(t, err, ": run GRANT ")
+	require.True(t, strings.HasSuffix(denied.Grant, " TO "+role), denied.Grant)
+	if p.Kind == OwnerRole {
+		require.Contains(t, denied.Grant, "the owner of pgmq.")
+		return
+	}
+	require.Contains(t, denied.Grant, p.Right)
+	object := strings.ReplaceAll(string(p.Kind)+" "+p.Object, `"`, "")
+	if strings.HasPrefix(object, "FUNCTION pgmq.") {
+		object = "ALL FUNCTIONS IN SCHEMA pgmq"
+	}
+	require.Contains(t, strings.ReplaceAll(denied.Grant, `"`, ""), object)
 }
 
 func TestAHostNeedsExactlyItsPrivileges(t *testing.T) {
@@ -181,9 +195,12 @@ func TestAHostNeedsExactlyItsPrivileges(t *testing.T) {
 				require.NotEmpty(t, one.Tasks, one)
 				p.fresh()
 				p.exec(one.Revoke(p.role))
-				requireDenied(t, p.perform(), one)
+				err := p.perform()
+				requireDenied(t, err, p.role, one)
 				require.Equal(t, []Privilege{one}, p.missing(needed))
-				p.exec(one.Grant(p.role))
+				var denied *PermissionError
+				require.ErrorAs(t, err, &denied)
+				p.exec(denied.Grant)
 			}
 			require.Empty(t, p.missing(needed))
 		})
@@ -315,7 +332,7 @@ func TestEachToolNeedsExactlyItsPrivileges(t *testing.T) {
 				if without < 0 {
 					require.NoError(t, err, "%s: all that is needed is granted", task)
 				} else {
-					requireDenied(t, err, needed[without])
+					requireDenied(t, err, p.role, needed[without])
 				}
 				p.forget(needed)
 			}

@@ -34,7 +34,7 @@ func (b *Broker) CreateQueue(ctx context.Context, name string) (created bool, er
 	err = pgx.BeginFunc(ctx, b.work, func(tx pgx.Tx) error { return enableNotify(ctx, tx, name) })
 	// Someone else has just enabled it.
 	if code := sqlState(err); err != nil && code != "42710" && code != "23505" {
-		return created, fmt.Errorf("enable notifications of queue %q: %w", name, b.explain(err))
+		return created, fmt.Errorf("enable notifications of queue %q: %w", name, b.explainCreation(err))
 	}
 	if !created {
 		return false, nil
@@ -71,7 +71,7 @@ func (b *Broker) createQueue(ctx context.Context, db *pgxpool.Pool, name string)
 		created, err = false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("create queue %q: %w", name, b.explain(err))
+		return false, fmt.Errorf("create queue %q: %w", name, b.explainCreation(err))
 	}
 	b.forgetQueue(name)
 	return created, nil

@@ -64,6 +64,8 @@ func namespaceState(ns admin.Namespace) string {
 		return "paused"
 	case ns.Blocked != "":
 		return "blocked: " + ns.Blocked
+	case len(ns.Faults) > 0:
+		return "failing: " + ns.Faults[0]
 	default:
 		return "active"
 	}
