@@ -30,6 +30,38 @@ func settledSoFar(ctx context.Context, w *world.World) (int, error) {
 	return number(ctx, w, `SELECT (SELECT count(*) FROM pgmq.a_`+ledger.Queue+`) + (SELECT count(*) FROM pgmq.q_`+ledger.DeadQueue+`)`)
 }
 
+// pace is how much was sent and settled while something lasted.
+type pace struct{ sent, settled int }
+
+// during measures the pace while act runs.
+func during(ctx context.Context, w *world.World, act func() error) (p pace, err error) {
+	look := func() (now pace, err error) {
+		if now.settled, err = settledSoFar(ctx, w); err == nil {
+			now.sent, err = number(ctx, w, `SELECT count(*) FROM chaos.sent`)
+		}
+		return now, err
+	}
+	before, err := look()
+	if err == nil {
+		err = act()
+	}
+	if err != nil {
+		return p, err
+	}
+	after, err := look()
+	return pace{after.sent - before.sent, after.settled - before.settled}, err
+}
+
+func (p pace) String() string { return fmt.Sprintf("%d of %d settled meanwhile", p.settled, p.sent) }
+
+// held is an error when less than nine tenths of what was sent was settled.
+func (p pace) held() error {
+	if p.sent == 0 || 10*p.settled < 9*p.sent {
+		return fmt.Errorf("the throughput did not hold: %s", p)
+	}
+	return nil
+}
+
 // session is a connection that a fault holds.
 type session struct{ conn *pgx.Conn }
 

@@ -46,6 +46,12 @@ const (
 	Must
 )
 
+// UnavailableError says that this machine cannot have the fault, and why. From
+// Shape's Via or from Inject it skips the row.
+type UnavailableError struct{ Reason string }
+
+func (e *UnavailableError) Error() string { return "skipped: " + e.Reason }
+
 // All returns every fault, new for one run: a fault may keep state between Shape
 // and Inject.
 func All() []Fault {
@@ -59,6 +65,8 @@ func All() []Fault {
 		tables(),
 		notifications(),
 		network(),
+		poolers(),
+		disks(),
 	)
 }
 

@@ -135,21 +135,12 @@ func (l *line) loseReplies(ctx context.Context, w *world.World) (string, error) 
 }
 
 func (l *line) slow(ctx context.Context, w *world.World) (string, error) {
-	before, err := settledSoFar(ctx, w)
-	if err != nil {
-		return "", err
-	}
 	way := netfault.Way{Delay: 20 * time.Millisecond}
-	if err := l.hold(ctx, netfault.Network{ToServer: way, ToClient: way}, w.Hold); err != nil {
-		return "", err
+	pace, err := during(ctx, w, func() error {
+		return l.hold(ctx, netfault.Network{ToServer: way, ToClient: way}, w.Hold)
+	})
+	if err == nil {
+		err = pace.held()
 	}
-	after, err := settledSoFar(ctx, w)
-	if err != nil {
-		return "", err
-	}
-	rate := float64(after-before) / w.Hold.Seconds()
-	if rate < 0.9*float64(w.Rate) {
-		err = fmt.Errorf("%.0f messages/s were settled of %d", rate, w.Rate)
-	}
-	return fmt.Sprintf("%.0f of %d/s", rate, w.Rate), err
+	return pace.String(), err
 }

@@ -34,11 +34,8 @@ func disableNotifications(ctx context.Context, w *world.World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	done, err := settledSoFar(ctx, w)
+	pace, err := during(ctx, w, func() error { return world.Sleep(ctx, w.Hold) })
 	if err != nil {
-		return "", err
-	}
-	if err := world.Sleep(ctx, w.Hold); err != nil {
 		return "", err
 	}
 	after, err := w.Hosts[0].Status(ctx)
@@ -49,12 +46,8 @@ func disableNotifications(ctx context.Context, w *world.World) (string, error) {
 	if n := after.Listener.Notifications - before.Listener.Notifications; n > 1 {
 		return "", fmt.Errorf("%d notifications came", n)
 	}
-	now, err := settledSoFar(ctx, w)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%d settled without one", now-done),
-		do(ctx, w, "enable the trigger", `ALTER TABLE pgmq.q_`+ledger.Queue+` ENABLE TRIGGER USER`)
+	err = do(ctx, w, "enable the trigger", `ALTER TABLE pgmq.q_`+ledger.Queue+` ENABLE TRIGGER USER`)
+	return pace.String() + " without one", errors.Join(err, pace.held())
 }
 
 // The channels and a payload of tasker-core, as its producers announce a

@@ -30,6 +30,9 @@ func columns() []column {
 		{"settled twice", 13, count(func(o trial.Outcome) int { return o.SettledTwice })},
 		{"executed again", 14, count(func(o trial.Outcome) int { return o.ExecutedAgain })},
 		{"recovery", 8, func(o trial.Outcome) string {
+			if o.Skipped != "" {
+				return "-"
+			}
 			if o.Recovery < 0 {
 				return "never"
 			}
@@ -62,14 +65,25 @@ func line(w io.Writer, cell func(column) string) {
 	_, _ = fmt.Fprintln(w, strings.TrimRight(text.String(), " "))
 }
 
-// Summary is the last line: what all rows sum up to.
+// Summary is the last line: what all rows sum up to. Rows that were skipped do
+// not count; a line of their own before it names them.
 func Summary(rows []trial.Outcome) string {
-	lost, twice := 0, 0
+	faults, lost, twice := 0, 0, 0
+	var skipped []string
 	for _, o := range rows {
+		if o.Skipped != "" {
+			skipped = append(skipped, o.Fault)
+			continue
+		}
+		faults++
 		lost += o.Lost
 		twice += o.SettledTwice
 	}
-	return fmt.Sprintf("faults %d lost %d settled_twice %d", len(rows), lost, twice)
+	text := fmt.Sprintf("faults %d lost %d settled_twice %d", faults, lost, twice)
+	if len(skipped) > 0 {
+		text = fmt.Sprintf("skipped %d: %s\n%s", len(skipped), strings.Join(skipped, ", "), text)
+	}
+	return text
 }
 
 // Markdown writes the whole table, below a line that says where it comes from.

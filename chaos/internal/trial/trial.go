@@ -26,6 +26,8 @@ type Outcome struct {
 	Recovery time.Duration
 	// Evidence says what the fault did.
 	Evidence string
+	// Skipped says why this machine cannot have the fault; empty: it can.
+	Skipped string
 	// Problems are what must not have happened; empty: the row passed.
 	Problems []string
 	Took     time.Duration
@@ -39,7 +41,10 @@ func Run(ctx context.Context, f fault.Fault, opts world.Options) Outcome {
 	if f.Shape != nil {
 		f.Shape(&opts)
 	}
-	if err := run(ctx, f, opts, &out); err != nil {
+	err := run(ctx, f, opts, &out)
+	if unavailable := (*fault.UnavailableError)(nil); errors.As(err, &unavailable) {
+		out.Skipped = unavailable.Reason
+	} else if err != nil {
 		out.Problems = append(out.Problems, err.Error())
 	}
 	out.Took = time.Since(begun)
@@ -199,12 +204,15 @@ func (o *Outcome) judge(cost fault.Cost) {
 	}
 }
 
-// Passed tells whether the row is as it must be.
+// Passed tells whether the row is as it must be, or was skipped.
 func (o Outcome) Passed() bool { return len(o.Problems) == 0 }
 
-// Note is the evidence, or what went wrong.
+// Note is the evidence, or what went wrong, or why there is none.
 func (o Outcome) Note() string {
-	if o.Passed() {
+	switch {
+	case o.Skipped != "":
+		return "skipped: " + o.Skipped
+	case o.Passed():
 		return o.Evidence
 	}
 	return "FAILED: " + strings.Join(o.Problems, "; ")
