@@ -18,16 +18,16 @@ func endBackends(ctx context.Context, r *run) error { return r.end(ctx, `stephos
 
 func endListener(ctx context.Context, r *run) error { return r.end(ctx, `stephost listen`) }
 
-// end terminates the connections whose application is like the pattern.
+// end terminates the connections whose application is like the pattern. After an
+// earlier fault there may be none yet.
 func (r *run) end(ctx context.Context, application string) error {
-	var ended int
-	err := r.DB.QueryRow(ctx, `
-		SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name LIKE $1`, application).Scan(&ended)
-	if err == nil && ended == 0 {
-		err = fmt.Errorf("no connection is called %q", application)
-	}
-	return err
+	return r.Until(ctx, fmt.Sprintf("there is a connection called %q", application), func() (bool, error) {
+		var ended int
+		err := r.DB.QueryRow(ctx, `
+			SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name LIKE $1`, application).Scan(&ended)
+		return ended > 0, err
+	})
 }
 
 // holdHorizon keeps a snapshot open: nothing that dies meanwhile can be vacuumed.
