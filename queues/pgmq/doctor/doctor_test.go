@@ -285,3 +285,26 @@ func TestStepsThatNoHandlerTakes(t *testing.T) {
 	p.Queues[0].Steps = nil
 	require.Equal(t, checkup.Skipped, p.one("steps").Severity)
 }
+
+// What is in the database, and what its system tables say, is the same after an
+// examination; but for the time at which a queue was announced.
+func TestNothingIsChanged(t *testing.T) {
+	t.Parallel()
+	p := healthy(t)
+	p.exec(`SELECT pgmq.send('orders_queue', '{"step": "charge"}'), pgmq.send('orders_queue', '{}', 60); SELECT pgmq.read('orders_queue', 1000000, 1)`)
+	look := func() (state string) {
+		require.NoError(t, p.db.QueryRow(t.Context(), `
+			SELECT concat_ws(E'\n',
+				(SELECT string_agg(m::text, ',') FROM (SELECT ctid, xmin, * FROM pgmq.q_orders_queue ORDER BY msg_id) m),
+				(SELECT string_agg(m::text, ',') FROM (SELECT ctid, xmin, * FROM pgmq.meta ORDER BY queue_name) m),
+				(SELECT string_agg(s::text, ',') FROM (SELECT sequencename, last_value FROM pg_sequences ORDER BY 1) s),
+				(SELECT string_agg(c::text, ',') FROM (SELECT oid, xmin, relname, relacl, reloptions FROM pg_class WHERE relnamespace = 'pgmq'::regnamespace ORDER BY oid) c),
+				(SELECT string_agg(f::text, ',') FROM (SELECT oid, xmin FROM pg_proc WHERE pronamespace = 'pgmq'::regnamespace ORDER BY oid) f),
+				(SELECT string_agg(nspname, ',' ORDER BY nspname) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp'))`).Scan(&state))
+		return state
+	}
+	before := look()
+	require.Len(t, p.examine("leases"), 1)
+	p.examine()
+	require.Equal(t, before, look())
+}

@@ -110,6 +110,9 @@ func (e *exam) open(ctx context.Context, dsn string, change func(*pgx.ConnConfig
 	})
 }
 
+// exec has a connection prepare no statements.
+func exec(config *pgx.ConnConfig) { config.DefaultQueryExecMode = pgx.QueryExecModeExec }
+
 func (e *exam) close() { closeConn(e.conn) }
 
 func closeConn(conn *pgx.Conn) {

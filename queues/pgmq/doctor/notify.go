@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -79,6 +80,16 @@ func (e *exam) notifications(ctx context.Context) ([]checkup.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	listener, err := e.hearing(ctx)
+	var unproven string
+	switch {
+	case err != nil:
+		unproven = err.Error()
+	case listener == nil:
+		unproven = "notifications do not arrive here, see the check \"listen\""
+	default:
+		defer closeConn(listener)
+	}
 	var (
 		found  []checkup.Finding
 		proven int
@@ -88,18 +99,24 @@ func (e *exam) notifications(ctx context.Context) ([]checkup.Finding, error) {
 			found = append(found, *trouble)
 			continue
 		}
-		ok, err := e.prove(ctx, t)
+		if unproven != "" || !t.provable() {
+			continue
+		}
+		ok, err := e.prove(ctx, listener, t)
 		switch {
 		case err != nil:
 			found = append(found, checkup.Finding{Severity: checkup.Skipped, Seen: fmt.Sprintf("queue %q: its notifications could not be tried: %v", t.Queue, err)})
-		case !ok && t.provable():
+		case !ok:
 			found = append(found, dead(t, f))
-		case ok:
+		default:
 			proven++
 		}
 	}
+	if unproven != "" {
+		found = append(found, checkup.Finding{Severity: checkup.Skipped, Seen: "the triggers could not be tried: " + unproven})
+	}
 	if len(found) == 0 {
-		return checkup.Fine("%d queues announce their messages; %d were seen to", len(triggers), proven), nil
+		return checkup.Fine("%d queues have a trigger that announces their messages; that of %d was tried", len(triggers), proven), nil
 	}
 	return found, nil
 }
@@ -189,15 +206,7 @@ func (t trigger) provable() bool {
 // prove inserts no rows and waits for the notification. Where nobody answers
 // the first time, a message that somebody sent just before may have started the
 // throttle's time, so it asks once more when that is over.
-func (e *exam) prove(ctx context.Context, t trigger) (bool, error) {
-	if !t.provable() {
-		return false, nil
-	}
-	listener, err := e.open(ctx, e.ListenDSN, func(config *pgx.ConnConfig) { config.DefaultQueryExecMode = pgx.QueryExecModeExec })
-	if err != nil {
-		return false, err
-	}
-	defer closeConn(listener)
+func (e *exam) prove(ctx context.Context, listener *pgx.Conn, t trigger) (bool, error) {
 	if _, err := listener.Exec(ctx, "LISTEN "+ident(t.Channel)); err != nil {
 		return false, err
 	}
@@ -216,24 +225,66 @@ func (e *exam) prove(ctx context.Context, t trigger) (bool, error) {
 		if try > 0 {
 			wait = proofTimeout
 		}
-		ok, err := notified(ctx, listener, wait)
+		ok, err := notified(ctx, listener, t.Channel, wait)
 		if ok || err != nil || try > 0 {
 			return ok, err
 		}
 	}
 }
 
-func notified(ctx context.Context, conn *pgx.Conn, wait time.Duration) (bool, error) {
+// hearing is a connection to which notifications of producers are known to come
+// while it does nothing else, or nil.
+func (e *exam) hearing(ctx context.Context) (*pgx.Conn, error) {
+	listener, err := e.open(ctx, e.ListenDSN, exec)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := e.hears(ctx, listener)
+	if err != nil || !ok {
+		closeConn(listener)
+		return nil, err
+	}
+	return listener, nil
+}
+
+// hears sends a notification by dsn, as a producer does.
+func (e *exam) hears(ctx context.Context, listener *pgx.Conn) (bool, error) {
+	channel := "stephost.doctor." + strings.ToLower(rand.Text())
+	if _, err := listener.Exec(ctx, "LISTEN "+ident(channel)); err != nil {
+		return false, err
+	}
+	err := e.read(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `SELECT pg_notify($1::text, '')`, channel)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	ok, err := notified(ctx, listener, channel, proofTimeout)
+	if err == nil && !ok {
+		// A pooler's session keeps it. This reaches that session, unless somebody
+		// else uses it now; nobody notifies this channel again anyway.
+		_, err = listener.Exec(ctx, "UNLISTEN "+ident(channel))
+	}
+	return ok, err
+}
+
+// notified waits for a notification on the channel.
+func notified(ctx context.Context, conn *pgx.Conn, channel string, wait time.Duration) (bool, error) {
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	_, err := conn.WaitForNotification(waiting)
-	switch {
-	case err == nil:
-		return true, nil
-	case ctx.Err() != nil:
-		return false, ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		return false, nil
+	for {
+		got, err := conn.WaitForNotification(waiting)
+		switch {
+		case err == nil && got.Channel == channel:
+			return true, nil
+		case err == nil:
+		case ctx.Err() != nil:
+			return false, ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			return false, nil
+		default:
+			return false, err
+		}
 	}
-	return false, err
 }

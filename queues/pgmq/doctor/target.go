@@ -41,15 +41,19 @@ type Queue struct {
 // Limits are when something is worth a warning.
 type Limits struct {
 	Transaction time.Duration // how long one may stay open; 1 minute
-	Waiting     time.Duration // how long a message may be visible while a host runs; 1 minute
-	Lease       time.Duration // how far in the future a message that was claimed may be due; 1 day
-	Deliveries  int           // how often one may be delivered; 100
-	DeadRows    int64         // how many dead rows a table may have; 50,000
-	IndexBytes  int64         // how large the claim index of an almost empty queue may be; 16 MiB
+	// Transactions are how many may have begun since one did whose time is not
+	// known; 10,000.
+	Transactions int64
+	Waiting      time.Duration // how long a message may be visible while a host runs; 1 minute
+	Lease        time.Duration // how far in the future a message that was claimed may be due; 1 day
+	Deliveries   int           // how often one may be delivered; 100
+	DeadRows     int64         // how many dead rows a table may have; 50,000
+	IndexBytes   int64         // how large the claim index of an almost empty queue may be; 16 MiB
 }
 
 func (l Limits) withDefaults() Limits {
 	set(&l.Transaction, time.Minute)
+	set(&l.Transactions, 10_000)
 	set(&l.Waiting, time.Minute)
 	set(&l.Lease, 24*time.Hour)
 	set(&l.Deliveries, 100)

@@ -20,11 +20,7 @@ type transaction struct {
 	Age                             int64   // of what it holds, in transactions
 }
 
-const (
-	horizonWhy = "dead rows that it might still see cannot be removed: every claim walks past them, and tables grow"
-	// hiddenAge is how old, in transactions, one must be whose start is hidden.
-	hiddenAge = 10_000
-)
+const horizonWhy = "dead rows that it might still see cannot be removed: every claim walks past them, and tables grow"
 
 // horizon finds who keeps vacuum from removing dead rows: sessions, prepared
 // transactions, replication slots and the queries of standbys.
@@ -60,7 +56,7 @@ func (e *exam) sessions(ctx context.Context) ([]checkup.Finding, error) {
 	for _, t := range list {
 		open := time.Duration(t.Seconds * float64(time.Second)).Round(time.Second)
 		switch {
-		case t.Hidden && t.Age < hiddenAge || !t.Hidden && t.Seconds < e.Limits.Transaction.Seconds():
+		case t.Hidden && t.Age < e.Limits.Transactions || !t.Hidden && t.Seconds < e.Limits.Transaction.Seconds():
 			continue
 		case t.Hidden:
 			found = append(found, checkup.Finding{
@@ -146,7 +142,7 @@ func (e *exam) standbys(ctx context.Context) ([]checkup.Finding, error) {
 	}
 	list, err := rows(ctx, e, pgx.RowToStructByPos[standby], `
 		SELECT pid, coalesce(application_name, ''), age(backend_xmin)::bigint FROM pg_catalog.pg_stat_activity
-		WHERE backend_type = 'walsender' AND backend_xmin IS NOT NULL AND age(backend_xmin) >= $1::int ORDER BY 3 DESC LIMIT 20`, hiddenAge)
+		WHERE backend_type = 'walsender' AND backend_xmin IS NOT NULL AND age(backend_xmin) >= $1::bigint ORDER BY 3 DESC LIMIT 20`, e.Limits.Transactions)
 	if err != nil {
 		return nil, err
 	}
