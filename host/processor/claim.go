@@ -206,10 +206,7 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 	l.metrics.adopted.Inc()
 	l.log.Warn("a message was redelivered while it still runs here; the execution goes on under the new lease",
 		"message_id", d.ID, "epoch", d.Epoch)
-	e.lease = d.Lease
-	e.term = claimed
-	e.leaseLost = false
-	e.settled.unknown = false
+	e.renew(d, claimed)
 }
 
 // prepare makes the step of an entry whose body is here. It reports false when

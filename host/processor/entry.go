@@ -92,6 +92,28 @@ func (e *entry) isRedelivered(d *queues.Delivery) bool {
 	}
 }
 
+// renew takes over the lease of a redelivery, with its record: others may have
+// had the message meanwhile. A give-back that is decided already accounts for
+// this delivery, too.
+func (e *entry) renew(d *queues.Delivery, term leaseTerm) {
+	upTo, renewed := e.lease.Epoch+1, d.Epoch+1
+	switch action := e.action.(type) {
+	case queues.Retry:
+		if action.Record.Accounted == upTo {
+			action.Record.Accounted = renewed
+		}
+		e.action = action
+	case queues.Release:
+		if action.Record.Accounted == upTo {
+			action.Record.Accounted = renewed
+		}
+		e.action = action
+	}
+	e.lease, e.record, e.term = d.Lease, d.Record, term
+	e.leaseLost = false
+	e.settled.unknown = false
+}
+
 // attempt is the attempt that this delivery is: failures so far, plus one.
 func (e *entry) attempt() int { return e.record.Failures + 1 }
 
