@@ -21,9 +21,8 @@ const (
 func (p *Processor) keep(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	incarnation := p.opts.Broker.Incarnation()
-	var rounds sync.WaitGroup
-	defer rounds.Wait()
+	round := keeping{incarnation: p.opts.Broker.Incarnation()}
+	defer round.extensions.Wait()
 	for {
 		timer.Reset(min(max(p.limits.Load().Lease/12, minKeeperTick), maxKeeperTick))
 		select {
@@ -34,38 +33,56 @@ func (p *Processor) keep(ctx context.Context) {
 		}
 		p.keeperProgress.Store(p.opts.Now().UnixNano())
 		p.observeBuffers()
-		// A database that was started anew may have forgotten claims that were
-		// committed asynchronously and hand their epochs out again: assert every
-		// lease now, and take what does not match as lost.
-		if current := p.opts.Broker.Incarnation(); current != incarnation {
-			incarnation = current
-			for _, l := range p.table().all {
+		p.keepRound(ctx, &round)
+	}
+}
+
+// keeping is what the keeper knows from one round to the next.
+type keeping struct {
+	incarnation uint64
+	extensions  sync.WaitGroup
+}
+
+// keepRound looks after every lane once, without waiting for the extensions
+// that it starts.
+func (p *Processor) keepRound(ctx context.Context, k *keeping) {
+	// A database that was started anew may have forgotten claims that were
+	// committed asynchronously and hand their epochs out again: assert every
+	// lease now, and take what does not match as lost.
+	if current := p.opts.Broker.Incarnation(); current != k.incarnation {
+		k.incarnation = current
+		for _, l := range p.table().all {
+			l.assertAll.Store(true)
+		}
+	}
+	for _, l := range p.table().all {
+		if hung := l.enforceTimeouts(); !p.ending.Load() {
+			// At the end of the host all processes end anyway.
+			abandonAll(hung)
+		}
+		// A lane whose last round is still under way (a locked table, say) keeps
+		// nobody else's leases waiting.
+		if l.extending.Load() {
+			continue
+		}
+		all := l.assertAll.Swap(false)
+		leases := l.dueLeases(all)
+		if len(leases) == 0 {
+			continue
+		}
+		l.extending.Store(true)
+		k.extensions.Go(func() {
+			answered := l.extend(ctx, leases)
+			l.extending.Store(false)
+			if l.assertAll.Load() {
+				poke(p.keepSoon) // asked for while this round was under way
+			}
+			if all && !answered {
+				// Most likely on a connection that the server's end has broken, and
+				// nothing has been asserted: again in the next round.
 				l.assertAll.Store(true)
 			}
-		}
-		for _, l := range p.table().all {
-			if hung := l.enforceTimeouts(); !p.ending.Load() {
-				// At the end of the host all processes end anyway.
-				abandonAll(hung)
-			}
-			// A lane whose last round is still under way (a locked table, say) keeps
-			// nobody else's leases waiting.
-			if l.extending.Load() {
-				continue
-			}
-			leases := l.dueLeases(l.assertAll.Swap(false))
-			if len(leases) == 0 {
-				continue
-			}
-			l.extending.Store(true)
-			rounds.Go(func() {
-				l.extend(ctx, leases)
-				l.extending.Store(false)
-				if l.assertAll.Load() {
-					poke(p.keepSoon) // asked for while this round was under way
-				}
-			})
-		}
+		})
 	}
 }
 
@@ -109,8 +126,10 @@ func (l *lane) dueLeases(all bool) []heldLease {
 }
 
 // extend prolongs leases in batches and cancels the steps whose leases are
-// lost or may have run out.
-func (l *lane) extend(ctx context.Context, held []heldLease) {
+// lost or may have run out. It reports whether the database has answered for all
+// of them.
+func (l *lane) extend(ctx context.Context, held []heldLease) (answered bool) {
+	answered = true
 	for len(held) > 0 {
 		n := min(len(held), extendBatch)
 		batch := held[:n]
@@ -132,7 +151,9 @@ func (l *lane) extend(ctx context.Context, held []heldLease) {
 		}
 		l.mu.Unlock()
 		l.extended(batch, statuses, err, term)
+		answered = answered && err == nil
 	}
+	return answered
 }
 
 // extended notes what an extension told.
