@@ -75,6 +75,7 @@ type Host struct {
 	shim        []string
 	fleet       *fleet.Fleet
 	janitor     *janitor.Janitor
+	deadLetters *deadLetters
 	pluginLevel *supervisor.LogLevel
 	programs    *programs
 	hold        func(plugin string) string
@@ -129,10 +130,11 @@ func (h *Host) build(opts Options) error {
 	h.buildFleet()
 	h.programs = &programs{host: h}
 	h.janitor = janitor.New(h.broker, rules(h.cfg().Namespaces), h.log.Named("janitor"))
+	h.deadLetters = newDeadLetters(h.broker.CountMessages, func() []string { return deadLetterQueues(h.cfg().Namespaces) }, h.log.Named("dead_letters"))
 	if err := h.buildWorker(); err != nil {
 		return err
 	}
-	h.metrics.MustRegister(newCollector(h), newRetentionCollector(h.janitor), h.reloads.counter)
+	h.metrics.MustRegister(newCollector(h), newRetentionCollector(h.janitor), h.deadLetters, h.reloads.counter)
 	h.countDroppedLines(opts.DroppedLogLines)
 	if h.cfg().Host.Admin.Listen == "" {
 		return nil
@@ -253,6 +255,7 @@ func (h *Host) serve(ctx context.Context) error {
 	h.awaitPlugins(ctx)
 	h.processor.Start()
 	h.janitor.Start()
+	h.deadLetters.start()
 	return h.worker.Start(ctx)
 }
 
@@ -267,6 +270,7 @@ func (h *Host) drain() error {
 
 	h.programs.stop()
 	h.janitor.Stop()
+	h.deadLetters.stop()
 	stopCtx, cancel := context.WithTimeout(context.Background(), h.stopGrace())
 	errs = append(errs, h.worker.Stop(stopCtx))
 	cancel()
