@@ -15,7 +15,7 @@ import (
 
 func (a *app) deadCommand() *cobra.Command {
 	var db databaseFlags
-	group := asGroup(&cobra.Command{Use: "dead", Short: "Look into dead-letter queues, send messages back, discard and export them"})
+	group := asGroup(&cobra.Command{Use: "dead", Short: "Look into dead-letter queues, send messages back, discard, export and import them"})
 	db.register(group)
 	group.AddCommand(
 		a.deadListCommand(&db),
@@ -23,6 +23,7 @@ func (a *app) deadCommand() *cobra.Command {
 		a.deadReplayCommand(&db),
 		a.deadDiscardCommand(&db),
 		a.deadExportCommand(&db),
+		a.deadImportCommand(&db),
 	)
 	return group
 }
@@ -156,13 +157,13 @@ func (a *app) printDead(pages []deadPage) error {
 func deadCells(m pgmq.DeadMessage) []any {
 	from, step, reason, text, died := "", "", "not stephost's", "", m.EnqueuedAt
 	if origin := m.Record.Origin; origin != nil {
-		from = origin.Queue + " " + strconv.FormatInt(origin.ID, 10)
+		from, reason = origin.Queue+" "+strconv.FormatInt(origin.ID, 10), ""
 	}
 	if dead := m.Record.Dead; dead != nil {
 		step, reason, text, died = dead.Step, string(dead.Reason), dead.Error, dead.At
 	}
 	if m.Leased {
-		reason += " (held)"
+		reason = strings.TrimSpace(reason + " (held)")
 	}
 	return []any{m.Queue, m.ID, from, step, reason, m.Record.Failures, died.Local().Format(time.DateTime), shorten(text, 80)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ func (f *deadFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.errorPattern, "error-regexp", "", "only those whose error or its type matches this regular expression of PostgreSQL")
 	flags.StringVar(&f.since, "since", "", "only those that died at this TIME or later")
 	flags.StringVar(&f.until, "until", "", "only those that died before this TIME")
-	flags.StringSliceVar(&f.ids, "ids", nil, "only those with these ids, like 7,10-20")
+	flags.StringSliceVar(&f.ids, "ids", nil, "only those with these ids, like 7,10-20,30-")
 	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasonNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -157,10 +158,14 @@ func idRanges(cmd *cobra.Command, texts []string) ([]pgmq.IDRange, error) {
 	return ranges, nil
 }
 
+// parseIDs reads an id, like 7, or a range: 7-9, or 7- without an end.
 func parseIDs(text string) (pgmq.IDRange, bool) {
 	first, last, isRange := strings.Cut(text, "-")
-	if !isRange {
+	switch {
+	case !isRange:
 		last = first
+	case last == "":
+		last = strconv.FormatInt(math.MaxInt64, 10)
 	}
 	from, err1 := strconv.ParseUint(first, 10, 63)
 	to, err2 := strconv.ParseUint(last, 10, 63)

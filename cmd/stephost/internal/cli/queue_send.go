@@ -76,12 +76,25 @@ func (a *app) queueSend(cmd *cobra.Command, db databaseFlags, flags sendFlags, a
 	}
 	defer closeInput()
 	return a.withBroker(cmd.Context(), db, func(broker *pgmq.Broker) error {
-		s := sender{broker: broker, queue: queue, flags: flags}
+		s := sender{broker: broker, queue: queue, limit: flags.batch, read: flags.message}
 		if err := s.sendAll(cmd.Context(), input); err != nil {
 			return err
 		}
-		return a.printSent(&s)
+		return a.printSent(&s, "sent")
 	})
+}
+
+// message is a line of the input as a message.
+func (f *sendFlags) message(line []byte) (queues.Outgoing, error) {
+	if !json.Valid(line) {
+		var value any
+		return queues.Outgoing{}, fmt.Errorf("not JSON: %w", json.Unmarshal(line, &value))
+	}
+	message := queues.Outgoing{Body: bytes.Clone(line), Delay: f.delay}
+	if f.headers != "" {
+		message.Headers = []byte(f.headers)
+	}
+	return message, nil
 }
 
 func (f *sendFlags) check(cmd *cobra.Command) error {
@@ -142,7 +155,9 @@ func (a *app) sendInput(cmd *cobra.Command, flags sendFlags, args []string) (io.
 type sender struct {
 	broker *pgmq.Broker
 	queue  string
-	flags  sendFlags
+	limit  int // of a batch
+	// read makes a message of a line, which is no longer its when it returns.
+	read func(line []byte) (queues.Outgoing, error)
 
 	batch     []queues.Outgoing
 	bytes     int
@@ -183,20 +198,16 @@ func (s *sender) add(ctx context.Context, line []byte) error {
 	if len(line) == 0 {
 		return nil
 	}
-	if !json.Valid(line) {
-		var value any
-		return &usageError{fmt.Errorf("line %d is not JSON: %w", s.line, json.Unmarshal(line, &value))}
-	}
-	message := queues.Outgoing{Body: bytes.Clone(line), Delay: s.flags.delay}
-	if s.flags.headers != "" {
-		message.Headers = []byte(s.flags.headers)
+	message, err := s.read(line)
+	if err != nil {
+		return &usageError{fmt.Errorf("line %d is %w", s.line, err)}
 	}
 	if len(s.batch) == 0 {
 		s.batchLine = s.line
 	}
 	s.batch = append(s.batch, message)
 	s.bytes += len(line)
-	if len(s.batch) >= s.flags.batch || s.bytes >= maxBatchBytes {
+	if len(s.batch) >= s.limit || s.bytes >= maxBatchBytes {
 		return s.flush(ctx)
 	}
 	return nil
@@ -247,7 +258,7 @@ type sentReport struct {
 	IDs   []int64 `json:"msg_ids,omitempty"`
 }
 
-func (a *app) printSent(s *sender) error {
+func (a *app) printSent(s *sender, verb string) error {
 	few := s.count <= maxListedIDs
 	if a.json {
 		report := sentReport{Queue: s.queue, Sent: s.count, First: s.first, Last: s.last}
@@ -257,7 +268,7 @@ func (a *app) printSent(s *sender) error {
 		return a.printJSON(report)
 	}
 	if !few {
-		return a.printf("sent %d messages to %s: %d to %d\n", s.count, s.queue, s.first, s.last)
+		return a.printf("%s %d messages to %s: %d to %d\n", verb, s.count, s.queue, s.first, s.last)
 	}
-	return a.printf("sent %s to %s: %s\n", countOf(s.count, "message"), s.queue, strings.Trim(fmt.Sprint(s.ids), "[]"))
+	return a.printf("%s %s to %s: %s\n", verb, countOf(s.count, "message"), s.queue, strings.Trim(fmt.Sprint(s.ids), "[]"))
 }
