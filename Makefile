@@ -96,6 +96,12 @@ DURATION ?= 1h
 .PHONY: soak
 soak: chaos-build ## constant load with random faults: nothing may grow, be lost or settle twice (DURATION=1h SOAK="--out FILE")
 	@exec bin/chaos soak --duration $(DURATION) $(SOAK)
+FUZZTIME  ?= 1m
+FUZZFLAGS ?=
+
+.PHONY: fuzz
+fuzz: go ## run each fuzz target for a minute (FUZZTIME=1m) and stop at the first finding
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' FUZZFLAGS='$(FUZZFLAGS)' scripts/fuzz.sh
 
 .PHONY: postgres
 postgres: ## install PostgreSQL if it is missing and DATABASE_URL is not set

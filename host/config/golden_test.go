@@ -72,16 +72,3 @@ func TestTheProjectsOwnFileLoads(t *testing.T) {
 	require.Len(t, cfg.Namespaces, 4)
 	require.True(t, filepath.IsAbs(cfg.Plugins[0].Command))
 }
-
-func FuzzParse(f *testing.F) {
-	inputs, err := filepath.Glob("testdata/diagnostics/*.hcl")
-	require.NoError(f, err)
-	for _, input := range inputs {
-		src, err := os.ReadFile(input)
-		require.NoError(f, err)
-		f.Add(src)
-	}
-	f.Fuzz(func(t *testing.T, src []byte) {
-		require.NotContains(t, printed(t, "fuzz.hcl", bytes.ReplaceAll(src, []byte(hidden), nil)), hidden)
-	})
-}

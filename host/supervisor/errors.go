@@ -162,8 +162,8 @@ func inShort(err error) string {
 }
 
 func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
+	if len(s) > limit {
+		s = s[:limit] + "…"
 	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
+	return strings.ToValidUTF8(s, "\uFFFD")
 }
