@@ -49,10 +49,12 @@ func Text(s string, limit int) string {
 
 // IdempotencyKey names the message for as long as its effects matter: it is
 // the same for every delivery, after dead-lettering and after a replay. The
-// time is part of it because ids repeat when a queue is dropped and created.
+// time is part of it because ids repeat when a queue is dropped and created. The
+// queue's name is in lower case, as pgmq has it: two hosts may spell it
+// differently.
 func (o Origin) IdempotencyKey() string {
 	buf := make([]byte, 0, len(o.Queue)+40)
-	buf = append(buf, o.Queue...)
+	buf = append(buf, strings.ToLower(o.Queue)...)
 	buf = append(buf, '/')
 	buf = strconv.AppendInt(buf, o.ID, 10)
 	buf = append(buf, '/')

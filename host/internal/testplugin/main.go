@@ -18,6 +18,8 @@ import (
 type input struct {
 	// Log is a file to which each execution adds a line with the process's id.
 	Log string `json:"log"`
+	// Keys is a file to which each execution adds a line with the idempotency key.
+	Keys string `json:"keys"`
 	// Until is a file for which the handler waits, as long as its context lives;
 	// Regardless makes it wait even after that.
 	Until      string `json:"until"`
@@ -76,6 +78,11 @@ func main() {
 		return sdk.New(sdk.Handle("work", func(ctx context.Context, in input) (any, error) {
 			now := running.Add(1)
 			defer running.Add(-1)
+			if in.Keys != "" {
+				if err := appendLine(in.Keys, sdk.StepInfo(ctx).IdempotencyKey); err != nil {
+					return nil, err
+				}
+			}
 			if in.Exit {
 				return nil, exit(ctx, in)
 			}
@@ -148,12 +155,14 @@ func work(ctx context.Context, in input, cfg configuration) (any, error) {
 	return map[string]int{"pid": os.Getpid()}, nil
 }
 
-func note(path string) error {
+func note(path string) error { return appendLine(path, strconv.Itoa(os.Getpid())) }
+
+func appendLine(path, line string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+	_, err = f.WriteString(line + "\n")
 	return errors.Join(err, f.Close())
 }
 
