@@ -11,6 +11,9 @@
 // was back at its usual level (see internal/measure). The worst pickup is the
 // longest time from the commit of a send to the start of its handler, in the
 // whole run, the fault included.
+//
+// `chaos soak` lets one world live for long instead, with random faults, and fails
+// when something in it grows without end (see internal/soak and `make soak`).
 package main
 
 import (
