@@ -57,6 +57,11 @@ func (w *worker) work(ctx context.Context, in ledger.Message) (map[string]int64,
 	if err := w.journal.Write(line); err != nil {
 		return nil, fmt.Errorf("note the beginning: %w", err)
 	}
+	if in.Emit {
+		if err := sdk.Emit(ctx, sdk.ToQueue(ledger.EmitQueue), map[string]int64{"id": in.ID}); err != nil {
+			return nil, fmt.Errorf("emit: %w", err)
+		}
+	}
 	end := func(outcome ledger.Outcome) error {
 		line.At, line.Outcome = time.Now(), outcome
 		return w.journal.Write(line)

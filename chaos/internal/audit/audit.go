@@ -7,9 +7,11 @@
 // and exactly one result tells of it. Everything else is found here:
 //
 //   - lost: it was committed, or its sender was told so, and it has no place,
-//     no result, or is still in the queue;
-//   - settled twice: it has more than one place, or more than one result;
-//   - stray: a result or a place of what was never sent;
+//     no result, or is still in the queue; or what it emitted was not sent;
+//   - settled twice: it has more than one place, or more than one result, or what
+//     it emitted was sent twice;
+//   - stray: a result, a place or an execution of what was never sent; or what a
+//     message emitted that has not succeeded;
 //   - contradiction: the place says another end than the result;
 //   - misjudged: it ended well and should not have, or the other way round;
 //   - never ran: it succeeded, and no execution did;
@@ -43,8 +45,8 @@ type Report struct {
 	ExecutedAgain, Late int
 	// DeadLetters are the messages that ended there, as they should or not.
 	DeadLetters int
-	// Pickup is the longest time from the commit of a send to the start of its
-	// first execution.
+	// Pickup is the longest time from the commit of a send, or from when it was
+	// due where it was delayed, to the start of its first execution.
 	Pickup time.Duration
 
 	// Examples has up to five messages of each kind of finding, for people.
@@ -118,7 +120,7 @@ func (r *Report) read(ctx context.Context, tx pgx.Tx) error {
 	err = tx.QueryRow(ctx, `
 		SELECT (SELECT count(*) FROM message), (SELECT count(*) FROM result), (SELECT count(*) FROM chaos.execution),
 			(SELECT count(*) FROM message WHERE dead > 0),
-			coalesce((SELECT max(extract(epoch FROM first_start - committed_at)) FROM message), 0)::float8`,
+			coalesce((SELECT max(extract(epoch FROM first_start - due_at)) FROM message), 0)::float8`,
 	).Scan(&r.Messages, &r.Results, &r.Executions, &r.DeadLetters, &pickup)
 	r.Pickup = time.Duration(pickup * float64(time.Second))
 	return err

@@ -28,10 +28,20 @@ FROM (
 UNION ALL
 SELECT place, at, id, failures FROM chaos.removed WHERE place <> 'result'
 ;
+-- What the handlers emitted, by the message that they had.
+CREATE TEMPORARY TABLE emitted ON COMMIT DROP AS
+SELECT CASE WHEN message->>'id' ~ '^[0-9]{1,18}$' THEN (message->>'id')::bigint END AS id
+FROM (
+	SELECT message FROM pgmq.q_work_emits
+	UNION ALL
+	SELECT message FROM pgmq.a_work_emits
+) every
+;
 -- What is known of each message. One that was acknowledged to its sender is a
 -- message also when the database has forgotten it.
 CREATE TEMPORARY TABLE message ON COMMIT DROP AS
-SELECT s.id, s.expected, s.committed_at,
+SELECT s.id, s.expected, s.emits, s.due_at,
+	coalesce(m.emitted, 0) AS emitted,
 	coalesce(p.queued, 0) AS queued, coalesce(p.archived, 0) AS archived, coalesce(p.dead, 0) AS dead,
 	coalesce(p.failures, 0) AS failures, p.settled_at,
 	coalesce(r.results, 0) AS results, coalesce(r.successes, 0) AS successes,
@@ -39,7 +49,8 @@ SELECT s.id, s.expected, s.committed_at,
 	coalesce(e.succeeded, 0) AS succeeded, coalesce(e.failed, 0) AS failed,
 	e.first_start, e.last_start
 FROM (
-	SELECT coalesce(sent.id, acked.id) AS id, sent.expected, pg_xact_commit_timestamp(sent.xmin) AS committed_at
+	SELECT coalesce(sent.id, acked.id) AS id, sent.expected, coalesce(sent.emits, false) AS emits,
+		pg_xact_commit_timestamp(sent.xmin) + sent.delay AS due_at
 	FROM chaos.sent FULL JOIN chaos.acked ON sent.id = acked.id
 ) s
 LEFT JOIN (
@@ -63,21 +74,27 @@ LEFT JOIN (
 		min(started_at) AS first_start, max(started_at) AS last_start
 	FROM chaos.execution LEFT JOIN chaos.sent USING (id) GROUP BY id
 ) e ON e.id = s.id
+LEFT JOIN (
+	SELECT id, count(*) AS emitted FROM emitted GROUP BY id
+) m ON m.id = s.id
 ;
 CREATE TEMPORARY TABLE finding (kind text NOT NULL, id bigint, count bigint NOT NULL DEFAULT 1, detail text) ON COMMIT DROP
 ;
 INSERT INTO finding (kind, id, detail)
-SELECT 'lost', id, format('queued %s archived %s dead %s results %s executions %s', queued, archived, dead, results, executions)
-FROM message WHERE queued > 0 OR archived + dead = 0 OR results = 0
+SELECT 'lost', id, format('queued %s archived %s dead %s results %s emitted %s executions %s', queued, archived, dead, results, emitted, executions)
+FROM message WHERE queued > 0 OR archived + dead = 0 OR results = 0 OR emits AND archived > 0 AND emitted = 0
 ;
 INSERT INTO finding (kind, id, detail)
-SELECT 'settled twice', id, format('queued %s archived %s dead %s results %s', queued, archived, dead, results)
-FROM message WHERE queued + archived + dead > 1 OR results > 1
+SELECT 'settled twice', id, format('queued %s archived %s dead %s results %s emitted %s', queued, archived, dead, results, emitted)
+FROM message WHERE queued + archived + dead > 1 OR results > 1 OR emitted > 1
 ;
 INSERT INTO finding (kind, id, detail)
 SELECT 'stray', id, 'in ' || place FROM place WHERE id IS NULL OR NOT EXISTS (SELECT FROM message WHERE message.id = place.id)
 UNION ALL
 SELECT 'stray', id, 'as a result' FROM result WHERE id IS NULL OR NOT EXISTS (SELECT FROM message WHERE message.id = result.id)
+UNION ALL
+SELECT 'stray', id, 'emitted' FROM emitted
+WHERE NOT EXISTS (SELECT FROM message WHERE message.id = emitted.id AND message.emits AND message.archived > 0)
 UNION ALL
 SELECT 'stray', id, 'executed' FROM chaos.execution WHERE NOT EXISTS (SELECT FROM message WHERE message.id = execution.id)
 ;

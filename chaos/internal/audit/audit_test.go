@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { devpgtest.Main(m) }
 
 // kept is what a host leaves that keeps the promise: message 1 succeeded at
 // once, 2 at its second attempt, 3 is in the dead letters as it should be, and 4
-// was executed again because its plugin was killed.
+// was executed again because its plugin was killed. What 1 and 2 emitted is sent,
+// and what 3 and the first attempt of 2 emitted is not.
 const kept = `
 CREATE PROCEDURE settle(number bigint, failures int, place text) LANGUAGE sql AS $$
 	WITH done AS (DELETE FROM pgmq.q_work_queue WHERE (message->>'id')::bigint = number RETURNING *),
@@ -46,6 +47,7 @@ CALL execute(2, 'c', 2, 'ok');
 CALL execute(3, 'd', 1, 'panic');
 CALL execute(4, 'e', 1, NULL);
 CALL execute(4, 'f', 1, 'ok');
+INSERT INTO pgmq.q_work_emits (vt, message) VALUES (now(), '{"id": 1}'), (now(), '{"id": 2}');
 CALL settle(1, 0, 'archive');
 CALL settle(2, 1, 'archive');
 CALL settle(3, 1, 'dead');
@@ -55,8 +57,7 @@ func fill(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := schema.Install(ctx, conn); err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`,
-		[]string{ledger.Queue, ledger.DeadQueue, ledger.ResultQueue}); err != nil {
+	if _, err := conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`, ledger.Queues()); err != nil {
 		return err
 	}
 	if err := ledger.Create(ctx, conn); err != nil {
@@ -65,8 +66,12 @@ func fill(ctx context.Context, conn *pgx.Conn) error {
 	var ids []int64
 	for id := range int64(4) {
 		m := ledger.New(id+1, 0)
-		if m.ID == 3 {
+		m.Emit = m.ID < 4
+		switch m.ID {
+		case 3:
 			m.End = ledger.Dead
+		case 4:
+			m.Delay = 4
 		}
 		ids = append(ids, m.ID)
 		if err := ledger.Send(ctx, conn, m); err != nil {
@@ -130,7 +135,7 @@ func TestAuditFindsEachBreach(t *testing.T) {
 		{"a kept promise", ``, func(*audit.Report) {}},
 		{
 			"a message without a trace",
-			`DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '1'; DELETE FROM pgmq.q_work_results WHERE message->>'correlation_id' = '1'`,
+			`DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '4'; DELETE FROM pgmq.q_work_results WHERE message->>'correlation_id' = '4'`,
 			func(r *audit.Report) { r.Lost, r.Results = 1, 3 },
 		},
 		{
@@ -145,13 +150,13 @@ func TestAuditFindsEachBreach(t *testing.T) {
 		},
 		{
 			"a result without a place",
-			`DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '1'`,
+			`DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '4'`,
 			func(r *audit.Report) { r.Lost = 1 },
 		},
 		{
 			"a message that was left in the queue",
-			`DELETE FROM pgmq.q_work_results WHERE message->>'correlation_id' = '1';
-			WITH back AS (DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '1' RETURNING message)
+			`DELETE FROM pgmq.q_work_results WHERE message->>'correlation_id' = '4';
+			WITH back AS (DELETE FROM pgmq.a_work_queue WHERE message->>'id' = '4' RETURNING message)
 			INSERT INTO pgmq.q_work_queue (vt, message) SELECT now(), message FROM back`,
 			func(r *audit.Report) { r.Lost, r.Results = 1, 3 },
 		},
@@ -195,6 +200,26 @@ func TestAuditFindsEachBreach(t *testing.T) {
 			"an execution of nothing that was sent",
 			`INSERT INTO chaos.execution VALUES (99, 'x', 1, 1, now(), now(), 'ok')`,
 			func(r *audit.Report) { r.Stray, r.Executions = 1, 7 },
+		},
+		{
+			"a success without what it emitted",
+			`DELETE FROM pgmq.q_work_emits WHERE message->>'id' = '1'`,
+			func(r *audit.Report) { r.Lost = 1 },
+		},
+		{
+			"a success that emitted twice",
+			`INSERT INTO pgmq.q_work_emits (vt, message) VALUES (now(), '{"id": 2}')`,
+			func(r *audit.Report) { r.SettledTwice = 1 },
+		},
+		{
+			"a failure whose emitted message was sent",
+			`INSERT INTO pgmq.q_work_emits (vt, message) VALUES (now(), '{"id": 3}')`,
+			func(r *audit.Report) { r.Stray = 1 },
+		},
+		{
+			"what was emitted by nothing that was sent",
+			`INSERT INTO pgmq.q_work_emits (vt, message) VALUES (now(), '{"id": 99}'), (now(), '{}')`,
+			func(r *audit.Report) { r.Stray = 2 },
 		},
 		{
 			"an archived message whose result tells of failure",
@@ -260,4 +285,11 @@ func TestPickupIsFromTheCommitOfTheSendToTheFirstExecution(t *testing.T) {
 		UPDATE chaos.execution e SET started_at = pg_xact_commit_timestamp(s.xmin) + interval '3 seconds' FROM chaos.sent s WHERE s.id = e.id AND execution = 'b';
 		UPDATE chaos.execution e SET started_at = pg_xact_commit_timestamp(s.xmin) + interval '5 seconds' FROM chaos.sent s WHERE s.id = e.id AND execution = 'a'`)
 	require.Equal(t, 5*time.Second, report.Pickup, "the second attempt of a message is not its pickup")
+}
+
+func TestPickupOfADelayedMessageIsFromWhenItIsDue(t *testing.T) {
+	t.Parallel()
+	report := newWorld(t).audit(t, `
+		UPDATE chaos.execution e SET started_at = pg_xact_commit_timestamp(s.xmin) + interval '6 seconds' FROM chaos.sent s WHERE s.id = e.id AND e.id = 4`)
+	require.Equal(t, 2*time.Second, report.Pickup)
 }

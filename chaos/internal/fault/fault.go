@@ -67,6 +67,7 @@ func All() []Fault {
 		network(),
 		poolers(),
 		disks(),
+		storms(),
 	)
 }
 

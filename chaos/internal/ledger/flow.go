@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Times are when messages were committed and when they were settled, by the
-// commits' own timestamps.
+// Times are when messages were committed, or became due where that is later, and
+// when they were settled, by the commits' own timestamps.
 type Times struct{ Sent, Settled []time.Time }
 
 // Querier is a connection, a pool or a transaction.
@@ -26,7 +26,7 @@ func Flow(ctx context.Context, conn Querier) (t Times, err error) {
 		}
 		return pgx.CollectRows(rows, pgx.RowTo[time.Time])
 	}
-	if t.Sent, err = read(`SELECT pg_xact_commit_timestamp(xmin) FROM chaos.sent`); err == nil {
+	if t.Sent, err = read(`SELECT pg_xact_commit_timestamp(xmin) + delay FROM chaos.sent`); err == nil {
 		t.Settled, err = read(`SELECT pg_xact_commit_timestamp(xmin) FROM pgmq.a_` + Queue + `
 			UNION ALL SELECT pg_xact_commit_timestamp(xmin) FROM pgmq.q_` + DeadQueue)
 	}

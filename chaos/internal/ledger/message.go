@@ -11,7 +11,12 @@ const (
 	Queue       = "work_queue"
 	DeadQueue   = "work_dead"
 	ResultQueue = "work_results"
+	// EmitQueue gets what handlers emit. Nobody reads it.
+	EmitQueue = "work_emits"
 )
+
+// Queues are all of them.
+func Queues() []string { return []string{Queue, DeadQueue, ResultQueue, EmitQueue} }
 
 // Deed is what a handler does with a message.
 type Deed string
@@ -51,6 +56,11 @@ type Message struct {
 	Milliseconds int `json:"ms,omitempty"`
 	// Stubborn is for how many milliseconds Hang goes on.
 	Stubborn int `json:"stubborn_ms,omitempty"`
+	// Emit has every execution emit one message, of which only that of a success
+	// may be sent.
+	Emit bool `json:"emit,omitempty"`
+	// Delay is for how many seconds the message is sent ahead; it is not sent.
+	Delay int `json:"-"`
 	// End is what the audit expects; it is not sent.
 	End End `json:"-"`
 }

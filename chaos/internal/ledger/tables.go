@@ -16,7 +16,9 @@ CREATE TABLE chaos.sent (
 	id       bigint PRIMARY KEY,
 	msg_id   bigint NOT NULL,
 	deed     text NOT NULL,
-	expected text NOT NULL
+	expected text NOT NULL,
+	emits    boolean NOT NULL,
+	delay    interval NOT NULL
 );
 CREATE TABLE chaos.acked (id bigint PRIMARY KEY);
 CREATE TABLE chaos.execution (
@@ -54,14 +56,16 @@ type Execer interface {
 func Send(ctx context.Context, db Execer, messages ...Message) error {
 	ids, deeds := make([]int64, len(messages)), make([]string, len(messages))
 	ends, bodies := make([]string, len(messages)), make([]string, len(messages))
+	emits, delays := make([]bool, len(messages)), make([]int, len(messages))
 	for i, m := range messages {
 		ids[i], deeds[i], ends[i], bodies[i] = m.ID, string(m.Do), string(m.End), m.Body()
+		emits[i], delays[i] = m.Emit, m.Delay
 	}
 	_, err := db.Exec(ctx, `
-		INSERT INTO chaos.sent (id, msg_id, deed, expected)
-		SELECT s.id, pgmq.send($5, s.body::jsonb), s.deed, s.expected
-		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS s(id, deed, expected, body)`,
-		ids, deeds, ends, bodies, Queue)
+		INSERT INTO chaos.sent (id, msg_id, deed, expected, emits, delay)
+		SELECT s.id, pgmq.send($1, s.body::jsonb, s.delay), s.deed, s.expected, s.emits, make_interval(secs => s.delay)
+		FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::int[]) AS s(id, deed, expected, body, emits, delay)`,
+		Queue, ids, deeds, ends, bodies, emits, delays)
 	return err
 }
 

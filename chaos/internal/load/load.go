@@ -33,16 +33,22 @@ type Mix func(id int64) ledger.Message
 
 // Steady is a mix of messages that succeed: most of them after two milliseconds,
 // a tenth after a third of a second and a few after a whole one, so that at any
-// time some are being executed.
+// time some are being executed. One in two hundred fails first, one in a hundred
+// is due a second after it is sent, and a fifth emits.
 func Steady(id int64) ledger.Message {
+	m := ledger.New(id, 2)
 	switch {
 	case id%50 == 9:
-		return ledger.New(id, 1000)
+		m.Milliseconds = 1000
 	case id%10 == 7:
-		return ledger.New(id, 300)
-	default:
-		return ledger.New(id, 2)
+		m.Milliseconds = 300
+	case id%100 == 3:
+		m.Delay = 1
+	case id%200 == 21:
+		m.Do, m.Times = ledger.Fail, 1
 	}
+	m.Emit = id%5 == 0 || m.Do == ledger.Fail
+	return m
 }
 
 // Producer sends until it is stopped. It is safe for concurrent use.

@@ -101,9 +101,7 @@ func (w *World) prepare(ctx context.Context) error {
 	if _, err := schema.Install(ctx, conn); err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`,
-		[]string{ledger.Queue, ledger.DeadQueue, ledger.ResultQueue})
-	if err != nil {
+	if _, err = conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`, ledger.Queues()); err != nil {
 		return fmt.Errorf("make the queues: %w", err)
 	}
 	if _, err := conn.Exec(ctx, `SELECT pgmq.enable_notify_insert($1)`, ledger.Queue); err != nil {

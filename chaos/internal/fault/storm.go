@@ -1,0 +1,133 @@
+package fault
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stephost/stephost/chaos/internal/world"
+)
+
+// storms are faults at the same time and in any order.
+func storms() []Fault {
+	return []Fault{{
+		Name:  "storm",
+		About: "three hosts, and everything at once: plugins and hosts killed and frozen, backends terminated, PostgreSQL crashed",
+		Shape: func(o *world.Options) { o.Hosts = 3 },
+		Inject: func(ctx context.Context, w *world.World) (string, error) {
+			s := storm{w: w, seed: uint64(time.Now().UnixNano()), counts: map[string]int{}}
+			s.rand = rand.New(rand.NewPCG(s.seed, 0))
+			return s.rage(ctx)
+		},
+		Cost: Cost{Again: Must, Late: true},
+	}}
+}
+
+// storm does one thing after the other with little time between, and does not
+// wait until the one before has been dealt with.
+type storm struct {
+	w      *world.World
+	seed   uint64
+	rand   *rand.Rand
+	counts map[string]int
+}
+
+func (s *storm) rage(ctx context.Context) (string, error) {
+	blows := []struct {
+		name string
+		do   func(context.Context, *world.Host) error
+	}{
+		{"plugin killed", s.killPlugin},
+		{"host killed", s.killHost},
+		{"host frozen", s.freezeHost},
+		{"host restarted", s.restartHost},
+		{"backends terminated", s.terminate},
+		{"PostgreSQL crashed", s.crash},
+	}
+	rounds := 0
+	for end := time.Now().Add(2 * s.w.Hold); time.Now().Before(end) || rounds < len(blows); rounds++ {
+		// Each once, in any order, before the next round of all.
+		if rounds%len(blows) == 0 {
+			s.rand.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
+		}
+		blow := blows[rounds%len(blows)]
+		host := s.w.Hosts[s.rand.IntN(len(s.w.Hosts))]
+		if err := blow.do(ctx, host); err != nil {
+			return "", fmt.Errorf("seed %d: %s: %w", s.seed, blow.name, err)
+		}
+		s.counts[blow.name]++
+		if err := world.Sleep(ctx, time.Duration(s.rand.IntN(500))*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+	s.w.Over()
+	return s.evidence(), nil
+}
+
+func (s *storm) evidence() string {
+	var done []string
+	for name, n := range s.counts {
+		done = append(done, fmt.Sprintf("%s %d times", name, n))
+	}
+	slices.Sort(done)
+	return strings.Join(done, ", ")
+}
+
+func (s *storm) killPlugin(ctx context.Context, h *world.Host) error {
+	pids, err := h.PluginPIDs(ctx)
+	for _, pid := range pids {
+		// It may have ended for another reason meanwhile.
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return err
+}
+
+func (s *storm) killHost(ctx context.Context, h *world.Host) error {
+	if err := h.Kill(ctx); err != nil {
+		return err
+	}
+	return h.Start(ctx)
+}
+
+func (s *storm) freezeHost(ctx context.Context, h *world.Host) error {
+	tree, err := world.Tree(h.PID())
+	if err != nil {
+		return err
+	}
+	for _, pid := range tree {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	asleep := world.Sleep(ctx, min(s.w.Beyond(), s.w.Hold/2))
+	for _, pid := range tree {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+	return asleep
+}
+
+func (s *storm) restartHost(ctx context.Context, h *world.Host) error {
+	if err := h.Terminate(ctx); err != nil {
+		return err
+	}
+	return h.Start(ctx)
+}
+
+// terminate ends every session but those of the driver.
+func (s *storm) terminate(ctx context.Context, _ *world.Host) error {
+	_, err := s.w.DB.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND application_name <> 'chaos' AND pid <> pg_backend_pid()`)
+	return err
+}
+
+func (s *storm) crash(ctx context.Context, _ *world.Host) error {
+	s.w.Postgres.Crash()
+	if err := s.w.Postgres.Restart(ctx); err != nil {
+		return err
+	}
+	// The driver's own connections notice when they are used.
+	s.w.DB.Reset()
+	return nil
+}
