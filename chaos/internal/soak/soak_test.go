@@ -44,7 +44,7 @@ func TestSoakFindsALeak(t *testing.T) {
 	programs(t, &opts)
 	soak.Shape(&opts)
 	var log bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	report, err := soak.Run(ctx, soak.Options{
 		World: opts, Duration: time.Minute, Seed: 1, Log: &log,
@@ -58,7 +58,7 @@ func TestSoakFindsALeak(t *testing.T) {
 	require.Empty(t, report.Problems)
 	require.Empty(t, report.Audit.Breaches())
 	require.Greater(t, report.Audit.Messages, 100)
-	require.Len(t, report.Faults, 4)
+	require.NotEmpty(t, report.Faults)
 
 	leak := line(t, report, "calm host: plugins", vitals.Resident)
 	require.Equal(t, plateau.Grows, leak.Verdict)
