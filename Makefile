@@ -96,6 +96,7 @@ DURATION ?= 1h
 .PHONY: soak
 soak: chaos-build ## constant load with random faults: nothing may grow, be lost or settle twice (DURATION=1h SOAK="--out FILE")
 	@exec bin/chaos soak --duration $(DURATION) $(SOAK)
+
 FUZZTIME  ?= 1m
 FUZZFLAGS ?=
 
