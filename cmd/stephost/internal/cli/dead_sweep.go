@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -45,11 +46,13 @@ func (f *sweepFlags) check(cmd *cobra.Command, chooses bool) (pgmq.DeadSweep, er
 	}
 	sweep.Chunk = min(max(int(limit/chunksPerSecond), 1), maxRatedChunk)
 	limiter := rate.NewLimiter(limit, sweep.Chunk)
+	// The first ones go at once; there is no second helping.
+	limiter.AllowN(time.Now(), sweep.Chunk)
 	sweep.Pace = func(ctx context.Context, moved int) error {
-		if err := limiter.WaitN(ctx, moved); err != nil {
-			return context.Cause(ctx)
+		if err := limiter.WaitN(ctx, moved); ctx.Err() == nil {
+			return err
 		}
-		return nil
+		return ctx.Err()
 	}
 	return sweep, nil
 }
