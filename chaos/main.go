@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stephost/stephost/chaos/internal/fault"
 	"github.com/stephost/stephost/chaos/internal/table"
@@ -50,6 +51,7 @@ type driver struct {
 	form, stephost, handler, dir, markdown string
 	only                                   []string
 	keep                                   bool
+	parallel                               int
 }
 
 func command() *cobra.Command {
@@ -69,6 +71,7 @@ func command() *cobra.Command {
 	flags.StringVar(&d.handler, "handler", "bin/chaos-handler", "the handler's program")
 	flags.StringVar(&d.dir, "dir", "", "where the files of kept worlds go (default: the temporary directory)")
 	flags.BoolVar(&d.keep, "keep", false, "keep the files of every world; those of a failed row are kept in any case")
+	flags.IntVar(&d.parallel, "parallel", 1, "run so many faults at a time; they disturb each other's times")
 	flags.StringVar(&d.markdown, "markdown", "", "also write the table to this file, as markdown")
 	cmd.AddCommand(soakCommand())
 	list := flags.Bool("list", false, "list the faults and end")
@@ -85,6 +88,9 @@ func command() *cobra.Command {
 }
 
 func (d driver) run(ctx context.Context, out io.Writer) error {
+	if d.parallel < 1 {
+		return fmt.Errorf("--parallel %d: at least one fault must run at a time", d.parallel)
+	}
 	form, err := world.FormNamed(d.form)
 	if err != nil {
 		return err
@@ -100,19 +106,9 @@ func (d driver) run(ctx context.Context, out io.Writer) error {
 	if opts.Handler, err = program(d.handler); err != nil {
 		return err
 	}
-	table.Head(out)
-	var rows []trial.Outcome
-	failed := 0
-	for _, f := range faults {
-		row, err := d.row(ctx, f, opts)
-		if err != nil {
-			return err
-		}
-		table.Row(out, row)
-		rows = append(rows, row)
-		if !row.Passed() {
-			failed++
-		}
+	rows, err := d.rows(ctx, out, faults, opts)
+	if err != nil {
+		return err
 	}
 	if d.markdown != "" {
 		if err := d.writeMarkdown(form, rows); err != nil {
@@ -120,10 +116,51 @@ func (d driver) run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	fmt.Fprintln(out, table.Summary(rows))
+	failed := 0
+	for _, row := range rows {
+		if !row.Passed() {
+			failed++
+		}
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d rows failed", failed, len(rows))
 	}
 	return nil
+}
+
+// rows runs the faults, as many at a time as the flag says, and prints each row
+// as soon as it and those before it are known.
+func (d driver) rows(ctx context.Context, out io.Writer, faults []fault.Fault, opts world.Options) ([]trial.Outcome, error) {
+	rows := make([]trial.Outcome, len(faults))
+	done := make([]chan struct{}, len(faults))
+	for i := range done {
+		done[i] = make(chan struct{})
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(d.parallel + 1) // one of them prints
+	group.Go(func() error {
+		table.Head(out)
+		for i := range rows {
+			select {
+			case <-done[i]:
+				table.Row(out, rows[i])
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		return nil
+	})
+	for i, f := range faults {
+		group.Go(func() (err error) {
+			if ctx.Err() != nil {
+				return nil
+			}
+			defer close(done[i])
+			rows[i], err = d.row(ctx, f, opts)
+			return err
+		})
+	}
+	return rows, group.Wait()
 }
 
 // row runs one fault in a directory of its own.
