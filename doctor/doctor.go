@@ -89,7 +89,10 @@ func (e *exam) target() database.Target {
 	t.OnComplete, t.Notifications, t.MaxConnections = pgmq.OnComplete(q.OnComplete), pgmq.Notifications(q.Notifications), q.MaxConnections
 	t.Listens = e.cfg.EventSystem.Listener.Enabled && e.cfg.EventSystem.DeploymentMode != eventsystem.PollingOnly
 	for _, n := range e.cfg.Namespaces {
-		queue := database.Queue{Namespace: n.Name, Name: n.Queue, Dead: n.DeadLetter, Result: n.ResultQueue, StepKey: n.StepKey}
+		queue := database.Queue{
+			Namespace: n.Name, Name: n.Queue, Dead: n.DeadLetter, Result: n.ResultQueue, StepKey: n.StepKey,
+			PruneArchive: n.Archive != config.Archive{}, PruneDead: n.DeadLetterRetain > 0,
+		}
 		at := slices.IndexFunc(e.tried, func(p host.TriedPlugin) bool { return p.Name == n.Plugin })
 		if at >= 0 && len(e.tried[at].Steps) > 0 {
 			queue.Steps, queue.HasDefault = e.tried[at].Steps, e.tried[at].Default != ""

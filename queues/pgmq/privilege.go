@@ -24,6 +24,7 @@ const (
 	TaskGiveBack   Task = "give back" // retry, snooze, release
 	TaskDeadLetter Task = "dead-letter"
 	TaskSend       Task = "send" // results and emitted messages
+	TaskPrune      Task = "delete what is older than it is kept"
 	// TaskBookkeeping is for queues without a headers column, before pgmq 1.5.
 	TaskBookkeeping Task = "keep records beside the queue"
 )
@@ -43,7 +44,7 @@ const (
 func HostTasks() []Task {
 	return []Task{
 		TaskConnect, TaskListen, TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskArchive, TaskGiveBack,
-		TaskDeadLetter, TaskSend, TaskBookkeeping,
+		TaskDeadLetter, TaskSend, TaskPrune, TaskBookkeeping,
 	}
 }
 
@@ -130,6 +131,9 @@ type Workload struct {
 	// Consume are the queues whose messages it runs, Send those that get results
 	// and emitted messages, Dead the dead-letter queues.
 	Consume, Send, Dead []string
+	// PruneArchives are queues whose archives, PruneDead dead-letter queues whose
+	// messages are deleted when they are old.
+	PruneArchives, PruneDead []string
 	// OnComplete and Notifications are as in Options.
 	OnComplete    OnComplete
 	Notifications Notifications

@@ -86,7 +86,7 @@ func (f *facts) readObjects(ctx context.Context, db Querier, _ Workload) error {
 
 func (f *facts) readQueues(ctx context.Context, db Querier, w Workload) error {
 	var tables []string
-	for _, queue := range slices.Concat(w.Consume, w.Send, w.Dead) {
+	for _, queue := range slices.Concat(w.Consume, w.Send, w.Dead, w.PruneArchives, w.PruneDead) {
 		key := strings.ToLower(queue)
 		tables = append(tables, "q_"+key, "a_"+key)
 	}

@@ -42,7 +42,7 @@ const notifyFunction = "pg_catalog.pg_notify(text, text)"
 func (l *privileges) host(w Workload) {
 	l.need(TaskConnect, Database, l.database, "CONNECT")
 	l.call(TaskListen, notifyFunction)
-	for _, task := range []Task{TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskGiveBack, TaskDeadLetter, TaskSend} {
+	for _, task := range []Task{TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskGiveBack, TaskDeadLetter, TaskSend, TaskPrune} {
 		l.need(task, Schema, l.schemas["pgmq"], "USAGE")
 	}
 	for _, q := range l.of(w.Consume) {
@@ -71,6 +71,12 @@ func (l *privileges) host(w Workload) {
 			l.call(TaskSend, notifyFunction)
 		}
 		l.announce(TaskSend, q)
+	}
+	for _, q := range l.of(w.PruneArchives) {
+		l.need(TaskPrune, Table, q.a, "SELECT", "UPDATE", "DELETE")
+	}
+	for _, q := range l.of(w.PruneDead) {
+		l.need(TaskPrune, Table, q.q, "SELECT", "UPDATE", "DELETE")
 	}
 	if l.taskerSend != nil && len(w.Send) > 0 {
 		l.need(TaskSend, Schema, l.taskerSchema, "USAGE")

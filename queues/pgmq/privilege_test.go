@@ -119,6 +119,29 @@ func (p *poor) perform() error {
 		}
 		require.Equal(p.t, queues.Settled, settled.Status)
 	}
+	return p.prune(b)
+}
+
+func (p *poor) prune(b *Broker) error {
+	ctx := p.t.Context()
+	for _, queue := range p.load.PruneArchives {
+		pass, err := b.PruneArchive(ctx, queue, ArchiveLimits{Age: time.Microsecond, Bytes: 1})
+		if err != nil {
+			return err
+		}
+		if _, _, err := pass.Delete(ctx, 10); err != nil {
+			return err
+		}
+	}
+	for _, queue := range p.load.PruneDead {
+		pass, err := b.PruneDeadLetters(ctx, queue, 0)
+		if err != nil {
+			return err
+		}
+		if _, _, err := pass.Delete(ctx, 10); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -166,6 +189,11 @@ func TestAHostNeedsExactlyItsPrivileges(t *testing.T) {
 		"delete": func(t *testing.T) *poor {
 			p := setupPoor(t, setup(t, ours))
 			p.load.OnComplete = Delete
+			return p
+		},
+		"retention": func(t *testing.T) *poor {
+			p := setupPoor(t, setup(t, ours))
+			p.load.PruneArchives, p.load.PruneDead = []string{"orders"}, []string{"dead"}
 			return p
 		},
 		"tasker": func(t *testing.T) *poor {

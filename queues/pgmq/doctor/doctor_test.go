@@ -308,3 +308,18 @@ func TestNothingIsChanged(t *testing.T) {
 	p.examine()
 	require.Equal(t, before, look())
 }
+
+func TestNamesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	p := healthy(t)
+	p.Queues = append(p.Queues, Queue{Namespace: "long", Name: strings.Repeat("x", 48), Dead: "Upper_dead", Result: "results"})
+	found := p.examine("queues")
+	require.Len(t, found, 2, text(found...))
+	for i, key := range []string{"queue", "dead_letter"} {
+		require.Equal(t, checkup.Error, found[i].Severity)
+		require.Contains(t, found[i].Why, "1 to 47 lower-case letters")
+		require.Equal(t, fmt.Sprintf("namespace %q {\n  %s = \"a_shorter_name\"\n}", "long", key), found[i].Fixes[0].Text)
+	}
+	p.Queues = nil
+	require.Equal(t, checkup.Skipped, p.one("queues").Severity)
+}

@@ -140,6 +140,8 @@ func (p *patient) command(line string) {
 	switch strings.Join(words[1:3], " ") {
 	case "queue create":
 		_, err = broker.CreateQueue(ctx, words[3])
+	case "queue tune":
+		_, err = broker.TuneQueue(ctx, words[3])
 	case "queue drop":
 		_, err = broker.DropQueue(ctx, words[3])
 	case "queue peek":

@@ -30,6 +30,8 @@ type Queue struct {
 	Namespace, Name string
 	// Dead is its dead-letter queue, Result where results go, or "".
 	Dead, Result string
+	// PruneArchive and PruneDead tell that a host deletes what is old there.
+	PruneArchive, PruneDead bool
 	// StepKey is the member of a message that names its step. Steps are those
 	// that the plugin knows; nil: that is not known. HasDefault tells that it
 	// takes messages that name none.
@@ -77,6 +79,12 @@ func (t Target) workload() pgmq.Workload {
 		w.Dead = append(w.Dead, q.Dead)
 		if q.Result != "" {
 			w.Send = append(w.Send, q.Result)
+		}
+		if q.PruneArchive {
+			w.PruneArchives = append(w.PruneArchives, q.Name)
+		}
+		if q.PruneDead {
+			w.PruneDead = append(w.PruneDead, q.Dead)
 		}
 	}
 	return w

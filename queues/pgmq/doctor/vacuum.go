@@ -178,13 +178,14 @@ func (e *exam) autovacuum(ctx context.Context) ([]checkup.Finding, error) {
 		}
 	}
 	type health struct {
+		Queue      string
 		Name       string
 		Dead, Live int64
 		Off        bool
 		Trigger    float64 // dead rows that make autovacuum come
 	}
 	tables, err := rows(ctx, e, pgx.RowToStructByPos[health], `
-		SELECT 'pgmq.' || quote_ident(c.relname), coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0),
+		SELECT n.name, 'pgmq.' || quote_ident(c.relname), coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0),
 		       coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_enabled'), true) = false,
 		       coalesce((SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_vacuum_threshold'), current_setting('autovacuum_vacuum_threshold'))::float8
 		       + coalesce((SELECT option_value FROM pg_options_to_table(c.reloptions) WHERE option_name = 'autovacuum_vacuum_scale_factor'), current_setting('autovacuum_vacuum_scale_factor'))::float8 * greatest(c.reltuples, 0)
@@ -204,16 +205,20 @@ func (e *exam) autovacuum(ctx context.Context) ([]checkup.Finding, error) {
 			})
 			continue
 		}
-		if t.Dead >= e.Limits.DeadRows && float64(t.Dead) > 2*t.Trigger || t.Trigger >= 20*float64(e.Limits.DeadRows) {
-			found = append(found, checkup.Finding{
-				Severity: checkup.Warning, Seen: fmt.Sprintf("%s has %d dead rows and %d live ones; autovacuum comes at %.0f", t.Name, t.Dead, t.Live, t.Trigger),
-				Why: "autovacuum does not keep up, or somebody holds the xmin horizon: every claim walks past dead rows",
-				Fixes: []checkup.Fix{
-					sql("VACUUM %s", t.Name),
-					sql("ALTER TABLE %s SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_cost_delay = 0)", t.Name),
-				},
-			})
+		hopeless := t.Trigger >= 20*float64(e.Limits.DeadRows)
+		if !hopeless && (t.Dead < e.Limits.DeadRows || float64(t.Dead) <= 2*t.Trigger) {
+			continue
 		}
+		f := checkup.Finding{
+			Severity: checkup.Warning, Seen: fmt.Sprintf("%s has %d dead rows and %d live ones; autovacuum comes at %.0f", t.Name, t.Dead, t.Live, t.Trigger),
+			Why:   "autovacuum does not keep up, or somebody holds the xmin horizon: every claim walks past dead rows",
+			Fixes: []checkup.Fix{sql("VACUUM %s", t.Name), command("stephost queue tune %s", t.Queue)},
+		}
+		if hopeless {
+			f.Why = "autovacuum comes much too late: every claim walks past dead rows"
+			f.Fixes[1] = sql("ALTER TABLE %s SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 100)", t.Name)
+		}
+		found = append(found, f)
 	}
 	if len(found) == 0 {
 		return checkup.Fine("%d queue tables are cleaned up", len(tables)), nil
