@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { devpgtest.Main(m) }
 // network is gone. `make chaos` injects all that there is.
 func TestFaultsThatMatterMost(t *testing.T) {
 	t.Parallel()
-	faults, err := fault.Named("kill-plugin", "kill-host", "term-host")
+	faults, err := fault.Named("kill-plugin", "kill-host", "term-host", "postgres-crash", "network-cut")
 	require.NoError(t, err)
 	programs := t.TempDir()
 	opts := world.Defaults(world.Short())
@@ -38,6 +38,7 @@ func TestFaultsThatMatterMost(t *testing.T) {
 				showLogs(t, opts.Dir)
 			}
 			require.Empty(t, row.Problems)
+			require.Empty(t, row.Skipped)
 			t.Logf("%d messages, %d executed again, recovery %s, worst pickup %s: %s", row.Messages, row.ExecutedAgain, row.Recovery, row.Pickup, row.Evidence)
 		})
 	}
