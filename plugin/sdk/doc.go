@@ -109,7 +109,9 @@
 //	key := sdk.StepInfo(ctx).IdempotencyKey
 //
 // It is the same for every delivery of a message, also after it has been
-// replayed from the dead letters. [StepInfo] says what else is known of the
+// replayed from the dead letters. docs/idempotency.md tells which effects need
+// it and how long keys are to be kept, and plugins/examples/ledger books each
+// message once in a database of its own. [StepInfo] says what else is known of the
 // step: namespace, message, attempt, deadline and the correlation that the
 // message carried. It counts failed attempts only, so an Attempt of 1 does not
 // mean that the handler never ran.

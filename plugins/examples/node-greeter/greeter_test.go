@@ -60,6 +60,12 @@ plugin "greeter" {
 	}
 }
 
+func TestKeyIsTheSameAfterACrash(t *testing.T) {
+	t.Parallel()
+	exampletest.NeedNode(t, sdk, ".")
+	exampletest.KeepsItsKey(t, "testdata/key.js")
+}
+
 func TestConforms(t *testing.T) {
 	t.Parallel()
 	exampletest.NeedNode(t, sdk, ".")

@@ -58,6 +58,12 @@ plugin "digest" {
 	}
 }
 
+func TestKeyIsTheSameAfterACrash(t *testing.T) {
+	t.Parallel()
+	exampletest.NeedPython(t, findPython)
+	exampletest.KeepsItsKey(t, "testdata/key")
+}
+
 func TestConforms(t *testing.T) {
 	t.Parallel()
 	exampletest.NeedPython(t, findPython)
