@@ -8,6 +8,7 @@ import (
 
 	"github.com/stephost/stephost/host/supervisor/pluginlog"
 	"github.com/stephost/stephost/host/supervisor/shim"
+	"github.com/stephost/stephost/queues"
 )
 
 // ErrStopped is why a plugin is not ready after Stop, and the cause of the steps
@@ -87,7 +88,7 @@ func (e *CrashError) what() string {
 	}
 	for _, line := range e.Stderr {
 		if pluginlog.IsPanic(line) {
-			return text + ": " + cut(line, 200)
+			return text + ": " + queues.Text(line, 200)
 		}
 	}
 	return text
@@ -159,11 +160,4 @@ func inShort(err error) string {
 	}
 	line, _, _ := strings.Cut(text, "\n")
 	return line
-}
-
-func cut(s string, limit int) string {
-	if len(s) > limit {
-		s = s[:limit] + "…"
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -41,7 +41,7 @@ func FuzzHandshake(f *testing.F) {
 		var handshake *HandshakeError
 		require.True(t, errors.As(err, &handshake))
 		require.NotEmpty(t, handshake.Fault)
-		require.LessOrEqual(t, len(handshake.Line), 200+2*len("…"))
+		require.LessOrEqual(t, len(handshake.Line), 200+len("…"))
 		require.True(t, utf8.ValidString(handshake.Line))
 		require.NotContains(t, err.Error(), "\n")
 	})

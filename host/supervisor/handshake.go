@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stephost/stephost/plugin/protocol"
+	"github.com/stephost/stephost/queues"
 )
 
 // HandshakeFault is what is wrong with a handshake.
@@ -65,17 +66,17 @@ func readHandshake(r *bufio.Reader, tls bool) (Handshake, error) {
 	text := strings.TrimSpace(string(raw))
 	h, ok := parseHandshake(text)
 	fault := func(fault HandshakeFault, format string, args ...any) (Handshake, error) {
-		return h, &HandshakeError{Fault: fault, Line: cut(text, 200), Err: fmt.Errorf(format, args...)}
+		return h, &HandshakeError{Fault: fault, Line: queues.Text(text, 200), Err: fmt.Errorf(format, args...)}
 	}
 	switch {
 	case more || !ok:
 		return fault(FaultOtherText, "it printed %q on stdout where the handshake line belongs: it is not a plugin, "+
-			"or something in it prints before it serves; logs belong on stderr", cut(text, 200))
+			"or something in it prints before it serves; logs belong on stderr", queues.Text(text, 200))
 	case h.Core != goPluginCore || h.Protocol != protocol.Version:
 		return fault(FaultVersion, "it speaks version %d of the plugin protocol (go-plugin's handshake %d), and this host speaks version %d (handshake %d)",
 			h.Protocol, h.Core, protocol.Version, goPluginCore)
 	case h.Type != "grpc":
-		return fault(FaultNotGRPC, "it does not serve gRPC: its handshake line is %q", cut(text, 200))
+		return fault(FaultNotGRPC, "it does not serve gRPC: its handshake line is %q", queues.Text(text, 200))
 	// go-plugin takes shorter certificates for something else.
 	case tls && len(h.Certificate) <= 50:
 		return fault(FaultCertificate, `it does not answer with a TLS certificate: use an SDK that can, or set tls = "off"`)
