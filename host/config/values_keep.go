@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/big"
-	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -27,8 +25,6 @@ const (
 	maxAge = 100 * 365 * day
 )
 
-var wholeDays = regexp.MustCompile(`^([0-9]{1,5})d`)
-
 // age reads a duration that may begin with days, or "forever", which is zero.
 // Only ages have days: what a host waits for is never that long.
 func age(name string, p *time.Duration) key {
@@ -41,10 +37,10 @@ func age(name string, p *time.Duration) key {
 			*p = 0
 			return nil
 		}
-		d, err := parseAge(s.AsString())
+		d, err := hclfile.ParseAge(s.AsString())
 		switch {
 		case err != nil:
-			return err
+			return fmt.Errorf(`%w, or "forever"`, err)
 		case d <= 0:
 			return errors.New(`use an age above zero, or "forever"`)
 		case d > maxAge:
@@ -53,24 +49,6 @@ func age(name string, p *time.Duration) key {
 		*p = d
 		return nil
 	}}
-}
-
-func parseAge(s string) (time.Duration, error) {
-	var days time.Duration
-	if match := wholeDays.FindStringSubmatch(s); match != nil {
-		n, err := strconv.Atoi(match[1])
-		if err != nil {
-			return 0, err
-		}
-		if days, s = time.Duration(n)*day, s[len(match[0]):]; s == "" {
-			return days, nil
-		}
-	}
-	rest, err := hclfile.ParseDuration(s)
-	if err != nil || (days > 0 && rest < 0) {
-		return 0, errors.New(`use an age: a number and a unit, such as "30d", "36h" or "1d12h", or "forever"`)
-	}
-	return days + rest, nil
 }
 
 func ageText(d time.Duration) string {

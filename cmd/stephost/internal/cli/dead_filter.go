@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stephost/stephost/internal/hclfile"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
 )
@@ -120,7 +121,7 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if ago, err := parseAgo(text); err == nil {
+	if ago, err := hclfile.ParseAge(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", time.DateOnly} {
@@ -129,20 +130,6 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf(`%q is no time: use how long ago it is, like 90m, 24h or 7d, a date like 2026-01-31, or "2026-01-31 17:30"`, text)
-}
-
-// parseAgo reads a duration, also one in days.
-func parseAgo(text string) (time.Duration, error) {
-	const day = 24 * time.Hour
-	if number, ok := strings.CutSuffix(text, "d"); ok {
-		days, err := strconv.ParseUint(number, 10, 16)
-		return time.Duration(days) * day, err
-	}
-	ago, err := time.ParseDuration(text)
-	if err == nil && ago < 0 {
-		err = errors.New("it is negative")
-	}
-	return ago, err
 }
 
 // idRanges reads ids and ranges of ids.
