@@ -1,11 +1,14 @@
 package pgmq
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // A pooler lends a server's session to one client after the other, in
@@ -47,4 +50,18 @@ func (b *Broker) behindPooler(conn *pgx.Conn) error {
 		return nil
 	}
 	return errPooled
+}
+
+// followServer looks whether the server is another one by now. A pooler hides
+// that: its clients keep their connections while the server is started anew.
+func (b *Broker) followServer(ctx context.Context, conn *pgxpool.Conn) error {
+	if !b.pooled.Load() {
+		return nil
+	}
+	var started time.Time
+	if err := conn.QueryRow(ctx, `SELECT pg_postmaster_start_time()`).Scan(&started); err != nil {
+		return err
+	}
+	b.incarnation.Store(uint64(started.UnixMicro()))
+	return nil
 }

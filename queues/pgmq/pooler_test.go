@@ -123,6 +123,27 @@ func TestTheDSNDecidesAboutPreparedStatements(t *testing.T) {
 	}
 }
 
+// The pooler's clients are not cut off where none of them is in a transaction.
+func TestARestartBehindAPoolerIsNoticed(t *testing.T) {
+	t.Parallel()
+	p := behindPooler(t, devpg.PoolerOptions{})
+	b := p.open(t)
+	b.create("orders")
+	probe := func() error {
+		_, err := b.Probe(t.Context(), []string{"orders"})
+		return err
+	}
+	require.NoError(t, probe())
+	before := b.Incarnation()
+	require.NoError(t, probe())
+	require.Equal(t, before, b.Incarnation())
+	require.NoError(t, p.cluster.Restart(t.Context()))
+	connections := b.work.Stat().NewConnsCount()
+	require.Eventually(t, func() bool { return probe() == nil }, patience, 10*time.Millisecond)
+	require.Greater(t, b.Incarnation(), before)
+	require.Equal(t, connections, b.work.Stat().NewConnsCount(), "it was the connection of before")
+}
+
 func TestListenThroughATransactionPoolerIsFoundOut(t *testing.T) {
 	t.Parallel()
 	p := behindPooler(t, devpg.PoolerOptions{Connections: 1})

@@ -33,6 +33,9 @@ func (b *Broker) Probe(ctx context.Context, names []string) ([]queues.QueueState
 		return nil, fmt.Errorf("probe queues: %w", connectError(b.work.Config().ConnConfig, err))
 	}
 	defer conn.Release()
+	if err := b.followServer(ctx, conn); err != nil {
+		return nil, fmt.Errorf("probe queues: %w", b.explain(err))
+	}
 	found, err := readLayouts(ctx, conn, names)
 	if err != nil {
 		return nil, fmt.Errorf("probe queues: %w", b.explain(err))
