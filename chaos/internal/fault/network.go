@@ -15,7 +15,7 @@ import (
 
 // network are the faults between host and database.
 func network() []Fault {
-	cut, hole, deaf, slow := &line{}, &line{}, &line{}, &line{}
+	cut, hole, mute, deaf, slow := &line{}, &line{}, &line{}, &line{}, &line{}
 	return []Fault{{
 		Name:  "network-cut",
 		About: "the network of one of two hosts holds everything back for longer than the lease, and delivers it then",
@@ -32,6 +32,11 @@ func network() []Fault {
 		Shape:  func(o *world.Options) { o.Via = hole.via },
 		Inject: hole.blackHole,
 		Cost:   Cost{Again: May},
+	}, {
+		Name:   "settlement-lost",
+		About:  "settlements never arrive at the database, again and again",
+		Shape:  func(o *world.Options) { o.Via, o.Mix = mute.via, retrying },
+		Inject: mute.loseSettlements,
 	}, {
 		Name:  "commit-reply-lost",
 		About: "settlements are committed and the replies are dropped, again and again",
@@ -119,10 +124,22 @@ func retrying(id int64) ledger.Message {
 
 var settlementFailed = regexp.MustCompile(`settlement failed and is tried again`)
 
+// The way of the settlements alone. They are lost for less time than a lease
+// lasts, so nothing need be executed again.
+const settlements = "stephost settle"
+
 func (l *line) loseReplies(ctx context.Context, w *world.World) (string, error) {
-	rounds, err := looped(ctx, w, 200*time.Millisecond, func(int) error {
-		return l.hold(ctx, netfault.Deaf("stephost settle"), 300*time.Millisecond)
-	})
+	return l.lose(ctx, w, netfault.Network{ToClient: netfault.Way{Mode: netfault.Drop}, Only: settlements})
+}
+
+func (l *line) loseSettlements(ctx context.Context, w *world.World) (string, error) {
+	return l.lose(ctx, w, netfault.Network{ToServer: netfault.Way{Mode: netfault.Drop}, Only: settlements})
+}
+
+// lose breaks the network again and again. What was lost, the host must have
+// noticed.
+func (l *line) lose(ctx context.Context, w *world.World, n netfault.Network) (string, error) {
+	rounds, err := looped(ctx, w, 200*time.Millisecond, func(int) error { return l.hold(ctx, n, 300*time.Millisecond) })
 	if err != nil {
 		return "", err
 	}

@@ -125,11 +125,14 @@ func TestWhatIsHeldArrivesLateAndInOrder(t *testing.T) {
 	require.Zero(t, s.proxy.Stats().Dropped)
 }
 
+// deaf lets the client's bytes through and swallows the answers.
+func deaf(only string) Network { return Network{ToClient: Way{Mode: Drop}, Only: only} }
+
 func TestADeafClientIsHeardAndResetWhenTheNetworkIsBack(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	client, server := s.connect()
-	s.proxy.Set(Deaf(""))
+	s.proxy.Set(deaf(""))
 	s.send(client, "commit")
 	s.receive(server, "commit")
 	s.send(server, "committed")
@@ -175,7 +178,7 @@ func TestAnEndInABlackHoleIsNotHeardOf(t *testing.T) {
 func TestAFaultCanBeForSomeConnectionsOnly(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	s.proxy.Set(Deaf("settle"))
+	s.proxy.Set(deaf("settle"))
 	concerned, itsServer := s.connect()
 	other, otherServer := s.connect()
 	s.send(concerned, "I settle things")

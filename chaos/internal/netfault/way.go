@@ -37,6 +37,3 @@ func Cut() Network { return Network{ToServer: Way{Mode: Hold}, ToClient: Way{Mod
 
 // BlackHole swallows everything in both directions.
 func BlackHole() Network { return Network{ToServer: Way{Mode: Drop}, ToClient: Way{Mode: Drop}} }
-
-// Deaf lets the client's bytes through and swallows the answers.
-func Deaf(only string) Network { return Network{ToClient: Way{Mode: Drop}, Only: only} }
