@@ -46,9 +46,13 @@ func network() []Fault {
 		},
 		Inject: deaf.loseReplies,
 	}, {
-		Name:   "network-slow",
-		About:  "20 ms more in each direction",
-		Shape:  func(o *world.Options) { o.Via = slow.via },
+		Name:  "network-slow",
+		About: "20 ms more in each direction",
+		Shape: func(o *world.Options) {
+			o.Via = slow.via
+			// Each step keeps its place for three round trips more.
+			o.Concurrency = 150
+		},
 		Inject: slow.slow,
 	}}
 }

@@ -34,9 +34,18 @@ type storm struct {
 	seed   uint64
 	rand   *rand.Rand
 	counts map[string]int
+	frozen frozen
+}
+
+// frozen is the host that is stopped meanwhile, one at a time.
+type frozen struct {
+	host   *world.Host
+	thawed chan struct{}
 }
 
 func (s *storm) rage(ctx context.Context) (string, error) {
+	// A process that is stopped cannot be ended in order.
+	defer s.thaw()
 	blows := []struct {
 		name string
 		do   func(context.Context, *world.Host) error
@@ -55,7 +64,7 @@ func (s *storm) rage(ctx context.Context) (string, error) {
 			s.rand.Shuffle(len(blows), func(i, j int) { blows[i], blows[j] = blows[j], blows[i] })
 		}
 		blow := blows[rounds%len(blows)]
-		host := s.w.Hosts[s.rand.IntN(len(s.w.Hosts))]
+		host := s.host()
 		if err := blow.do(ctx, host); err != nil {
 			return "", fmt.Errorf("seed %d: %s: %w", s.seed, blow.name, err)
 		}
@@ -64,8 +73,18 @@ func (s *storm) rage(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	s.thaw()
 	s.w.Over()
 	return s.evidence(), nil
+}
+
+// host picks one that is not frozen.
+func (s *storm) host() *world.Host {
+	at := s.rand.IntN(len(s.w.Hosts))
+	if s.w.Hosts[at] == s.frozen.host {
+		at = (at + 1) % len(s.w.Hosts)
+	}
+	return s.w.Hosts[at]
 }
 
 func (s *storm) evidence() string {
@@ -93,7 +112,10 @@ func (s *storm) killHost(ctx context.Context, h *world.Host) error {
 	return h.Start(ctx)
 }
 
+// freezeHost stops a host for longer than its leases, while the storm goes on
+// around it.
 func (s *storm) freezeHost(ctx context.Context, h *world.Host) error {
+	s.thaw()
 	tree, err := world.Tree(h.PID())
 	if err != nil {
 		return err
@@ -101,11 +123,23 @@ func (s *storm) freezeHost(ctx context.Context, h *world.Host) error {
 	for _, pid := range tree {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
-	asleep := world.Sleep(ctx, min(s.w.Beyond(), s.w.Hold/2))
-	for _, pid := range tree {
-		_ = syscall.Kill(pid, syscall.SIGCONT)
+	s.frozen = frozen{host: h, thawed: make(chan struct{})}
+	go func(thawed chan struct{}) {
+		defer close(thawed)
+		_ = world.Sleep(ctx, s.w.Beyond())
+		for _, pid := range tree {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}(s.frozen.thawed)
+	return nil
+}
+
+// thaw waits for the end of the frost, if there is one.
+func (s *storm) thaw() {
+	if s.frozen.host != nil {
+		<-s.frozen.thawed
+		s.frozen = frozen{}
 	}
-	return asleep
 }
 
 func (s *storm) restartHost(ctx context.Context, h *world.Host) error {

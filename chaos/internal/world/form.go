@@ -42,7 +42,7 @@ func Short() Form {
 	}
 }
 
-// Quick is the form that takes half a minute for each fault.
+// Quick is the form that takes a third of a minute for each fault.
 func Quick() Form {
 	return Form{
 		Name: "quick", Lease: 4 * time.Second, Warmup: 2 * time.Second, Hold: 6 * time.Second,
@@ -53,7 +53,7 @@ func Quick() Form {
 // Long is the form with the leases of production.
 func Long() Form {
 	return Form{
-		Name: "long", Lease: 30 * time.Second, Warmup: 10 * time.Second, Hold: 30 * time.Second,
-		After: 10 * time.Second, Patience: 5 * time.Minute, Rate: 400,
+		Name: "long", Lease: 30 * time.Second, Warmup: 6 * time.Second, Hold: 20 * time.Second,
+		After: 5 * time.Second, Patience: 5 * time.Minute, Rate: 400,
 	}
 }
