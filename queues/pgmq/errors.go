@@ -48,6 +48,9 @@ func classify(err error) fault {
 	if isStaleLayout(err) {
 		return faultStale
 	}
+	if code == "23502" && foreignColumn(err) {
+		return faultConfig
+	}
 	switch code[:2] {
 	case "22", "23", "2F", "38", "39", "44", "54", "P0":
 		return faultRefused
@@ -55,6 +58,13 @@ func classify(err error) fault {
 		return faultConfig
 	}
 	return faultUnknown
+}
+
+// foreignColumn tells whether the column that an error is about is none of
+// pgmq's that a message fills.
+func foreignColumn(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.ColumnName != "" && pg.ColumnName != "message" && pg.ColumnName != "headers"
 }
 
 // explain adds what to do about it to errors that an operator can mend.
@@ -73,6 +83,12 @@ func (b *Broker) explain(err error) error {
 		return b.denied(err, pg)
 	case "25006":
 		return fmt.Errorf("%w (%w)", errReadOnly, err)
+	case "23502":
+		if foreignColumn(err) {
+			return fmt.Errorf("%w: give column %s a default, stephost fills those of pgmq alone", err, quoteName(pg.ColumnName))
+		}
+	case "42703", "42804":
+		return notPGMQs(err)
 	case "26000", "42P05":
 		return fmt.Errorf("%w: a pooler between here and the server loses prepared statements; add default_query_exec_mode=exec to the DSN", err)
 	case "3F000":
@@ -83,8 +99,15 @@ func (b *Broker) explain(err error) error {
 		if strings.Contains(pg.Message, "pgmq.") {
 			return fmt.Errorf("%w (%w)", errNoPGMQ, err)
 		}
+		return notPGMQs(err)
 	}
 	return err
+}
+
+// notPGMQs is for statements that do not fit a queue's tables, although these
+// have been looked at again.
+func notPGMQs(err error) error {
+	return fmt.Errorf("%w: the queue's tables are not as pgmq makes them: put the columns back, with their types", err)
 }
 
 // refusedError is a refusal in words for the person who has to mend what was
