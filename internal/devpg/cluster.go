@@ -30,6 +30,11 @@ type Options struct {
 	Ephemeral bool
 	// Settings are added to the server's configuration.
 	Settings map[string]string
+	// Environment is added to the server's environment, as NAME=value.
+	Environment []string
+	// StandbyOf makes an ephemeral cluster a copy of another one that follows it,
+	// as a hot standby, until it is promoted.
+	StandbyOf *Cluster
 	// Logger may be nil.
 	Logger hclog.Logger
 }
@@ -42,6 +47,7 @@ type Cluster struct {
 	files     layout
 	ephemeral bool
 	settings  []string
+	env       []string
 	port      int
 	password  string
 	log       hclog.Logger
@@ -63,7 +69,7 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	c := &Cluster{ephemeral: opts.Ephemeral, log: opts.Logger}
+	c := &Cluster{ephemeral: opts.Ephemeral, env: append(environment(), opts.Environment...), log: opts.Logger}
 	if c.log == nil {
 		c.log = hclog.NewNullLogger()
 	}
@@ -83,7 +89,7 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 		c.settings = c.serverSettings(opts.Settings)
-		c.server, err = startServer(ctx, c.bin, c.as, c.files, c.settings, c.dog)
+		c.server, err = startServer(ctx, c.bin, c.as, c.files, c.settings, c.env, c.dog)
 		if err == nil {
 			c.log.Debug("postgres is ready", "dir", c.files.base, "port", c.port, "pid", c.server.pid)
 			return c, nil
@@ -119,7 +125,7 @@ func (c *Cluster) prepare(ctx context.Context, opts Options) (err error) {
 	if err = clearStale(ctx, c.files); err != nil {
 		return err
 	}
-	if err = c.initialize(ctx); err != nil {
+	if err = c.initialize(ctx, opts.StandbyOf); err != nil {
 		return err
 	}
 	password, err := os.ReadFile(c.files.password())
@@ -132,13 +138,16 @@ func (c *Cluster) prepare(ctx context.Context, opts Options) (err error) {
 
 // initialize finds the binaries that the data needs and makes the data if
 // there is none.
-func (c *Cluster) initialize(ctx context.Context) error {
+func (c *Cluster) initialize(ctx context.Context, primary *Cluster) error {
 	major, err := dataVersion(c.files.data())
 	if err != nil {
 		return fmt.Errorf("read the version of %s: %w", c.files.data(), err)
 	}
 	if c.bin, err = findBinaries(major); err != nil || major > 0 {
 		return err
+	}
+	if primary != nil {
+		return copyPrimary(ctx, c.bin, c.as, c.files.base, primary)
 	}
 	if c.ephemeral {
 		return copyInitialized(ctx, c.bin, c.as, c.files.base)
@@ -247,7 +256,7 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	defer cancel()
 	c.end(ctx, syscall.SIGINT)
 	var err error
-	c.server, err = startServer(ctx, c.bin, c.as, c.files, c.settings, c.dog)
+	c.server, err = startServer(ctx, c.bin, c.as, c.files, c.settings, c.env, c.dog)
 	if err != nil {
 		return fmt.Errorf("restart postgres: %w", err)
 	}

@@ -26,7 +26,7 @@ type server struct {
 var errPortTaken = errors.New("port is taken")
 
 // startServer starts postgres and waits until it accepts connections.
-func startServer(ctx context.Context, bin binaries, as account, files layout, settings []string, dog *watchdog) (*server, error) {
+func startServer(ctx context.Context, bin binaries, as account, files layout, settings, env []string, dog *watchdog) (*server, error) {
 	logFile, err := os.OpenFile(files.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func startServer(ctx context.Context, bin binaries, as account, files layout, se
 	}
 	cmd := exec.Command(bin.path("postgres"), args...)
 	cmd.Dir = files.base
-	cmd.Env = environment()
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = as.process()
 	if err := cmd.Start(); err != nil {

@@ -45,6 +45,7 @@ func parseDSN(dsn string, opts Options, r role) (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("the DSN cannot be parsed: %s", safeParseError(err))
 	}
 	conn := config.ConnConfig
+	conn.Tracer = opts.tracer
 	conn.ConnectTimeout = opts.ConnectTimeout
 	name := "stephost " + r.name
 	if given := conn.RuntimeParams["application_name"]; given != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/jackc/pgx/v5"
 )
 
 // OnComplete says what becomes of a completed message.
@@ -61,6 +62,8 @@ type Options struct {
 	InlineBodyLimit int
 	// Logger defaults to none.
 	Logger hclog.Logger
+
+	tracer pgx.QueryTracer // sees every statement, in tests
 }
 
 const (

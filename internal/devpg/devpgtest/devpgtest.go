@@ -53,18 +53,5 @@ func (s stopAfter) Run() int {
 // stopped at the end of the test.
 func Cluster(t testing.TB, settings map[string]string) *devpg.Cluster {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	defer cancel()
-	cluster, err := devpg.Start(ctx, devpg.Options{Ephemeral: true, Settings: settings})
-	if err != nil {
-		t.Fatalf("start a PostgreSQL cluster: %v", err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		defer cancel()
-		if err := cluster.Stop(ctx); err != nil {
-			t.Errorf("stop the PostgreSQL cluster: %v", err)
-		}
-	})
-	return cluster
+	return start(t, devpg.Options{Ephemeral: true, Settings: settings})
 }
