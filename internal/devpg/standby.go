@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 )
 
@@ -18,7 +19,12 @@ func copyPrimary(ctx context.Context, bin binaries, as account, base string, pri
 	if err := as.own(files.password()); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, bin.path("pg_basebackup"), "-D", files.data(), "-h", primary.files.sockets, "-p", strconv.Itoa(primary.port),
+	// The directory may have links to some of the programs only.
+	server, err := filepath.EvalSymlinks(bin.path("postgres"))
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(filepath.Dir(server), "pg_basebackup"), "-D", files.data(), "-h", primary.files.sockets, "-p", strconv.Itoa(primary.port),
 		"-U", superuser, "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync")
 	cmd.Dir = base
 	cmd.Env = environment()

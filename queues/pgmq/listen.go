@@ -82,7 +82,7 @@ type subscription struct {
 // that others use, who would get our notifications.
 func (s *subscription) listen(ctx context.Context) error {
 	var pid uint32
-	if err := s.conn.QueryRow(ctx, `SELECT pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid); err != nil {
+	if err := s.conn.QueryRow(ctx, `SELECT pg_catalog.pg_backend_pid()`, pgx.QueryExecModeExec).Scan(&pid); err != nil {
 		return err
 	}
 	s.pooled = pid != s.conn.PgConn().PID()
