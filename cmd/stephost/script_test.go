@@ -75,8 +75,8 @@ func (l leakChecked) Run() int {
 }
 
 // TestScripts runs testdata/*.txtar. Each script has a database of its own in
-// $DSN, empty at first, an address for the admin endpoint in $ADMIN, plugins
-// in $PLUGIN and $PICKY, and these commands beside testscript's:
+// $DSN, by TCP and with a password in $TCPDSN, empty at first, an address for the admin endpoint in $ADMIN, plugins
+// in $PLUGIN and $PICKY, the path of stephost in $STEPHOST, and these commands beside testscript's:
 //
 //	exit CODE stephost ARGS...      run it and expect that exit code
 //	until PATTERN stephost ARGS...  run it until its standard output matches
@@ -101,7 +101,8 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("DSN", cluster.DSN(name))
-			for variable, program := range map[string]string{"PLUGIN": "orders-plugin", "PICKY": "picky-plugin"} {
+			env.Setenv("TCPDSN", cluster.TCPDSN(name))
+			for variable, program := range map[string]string{"PLUGIN": "orders-plugin", "PICKY": "picky-plugin", "STEPHOST": "stephost"} {
 				path, err := exec.LookPath(program)
 				if err != nil {
 					return err

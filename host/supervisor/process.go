@@ -166,7 +166,7 @@ func (p *process) clientConfig(deps *Deps) *goplugin.ClientConfig {
 func (p *process) connect() error {
 	rpc, err := p.client.Client()
 	if err != nil {
-		return err
+		return explainTemporary(err)
 	}
 	raw, err := rpc.Dispense(protocol.PluginName)
 	if err != nil {

@@ -56,6 +56,9 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 	b := &Broker{opts: opts}
 	b.floors.now = time.Now
 	b.existence.now = time.Now
+	if _, err := parseDSN(opts.DSN, opts, claims); err != nil {
+		return nil, err
+	}
 	if _, err := parseDSN(opts.ListenDSN, opts, listening); err != nil {
 		return nil, fmt.Errorf("listen_dsn: %w", err)
 	}
