@@ -13,7 +13,8 @@ var wholeDays = regexp.MustCompile(`^([0-9]{1,5})d`)
 // ParseAge reads a duration that may begin with days, like 30d or 1d12h.
 func ParseAge(s string) (time.Duration, error) {
 	var days time.Duration
-	if match := wholeDays.FindStringSubmatch(s); match != nil {
+	match := wholeDays.FindStringSubmatch(s)
+	if match != nil {
 		n, err := strconv.Atoi(match[1])
 		if err != nil {
 			return 0, err
@@ -23,7 +24,7 @@ func ParseAge(s string) (time.Duration, error) {
 		}
 	}
 	rest, err := ParseDuration(s)
-	if err != nil || (days > 0 && (rest < 0 || days+rest < days)) {
+	if err != nil || (match != nil && (rest < 0 || days+rest < days)) {
 		return 0, errors.New(`use an age: a number and a unit, such as "30d", "36h" or "1d12h"`)
 	}
 	return days + rest, nil
