@@ -280,6 +280,24 @@ func TestInterruptedReplayFinishesWhatItHasBegun(t *testing.T) {
 	require.Equal(t, []int64{3}, g.dead("orders_dead", DeadFilter{}))
 }
 
+// The end of the context comes between the look and the move.
+func TestSweepMovesWhatItHasBegunToMove(t *testing.T) {
+	t.Parallel()
+	b := setup(t, ours)
+	b.create("orders")
+	b.send("orders", `1`)
+	b.bury("orders", "orders_dead")
+	r := &replay{sweep: sweep{b: b.Broker, report: DeadReport{Queue: "orders_dead", To: map[string]int64{}}}}
+	r.take = r.chunk
+	seen, err := r.candidates(t.Context(), 0, 1)
+	require.NoError(t, err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, r.step(ended, seen))
+	require.Equal(t, int64(1), r.report.Done)
+	require.Equal(t, 1, b.count("pgmq.q_orders"))
+}
+
 func TestSweepPacesItselfAndLeavesWhatDiesAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t, ours)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +77,8 @@ func (a *app) deadListCommand(db *databaseFlags) *cobra.Command {
 			if after > 0 && len(names) != 1 {
 				return usagef(cmd, "--after is an id in one queue: name that queue")
 			}
-			if len(names) == 0 {
+			named := len(names) > 0
+			if !named {
 				var err error
 				if names, err = a.deadQueues(); err != nil {
 					return err
@@ -86,6 +88,9 @@ func (a *app) deadListCommand(db *databaseFlags) *cobra.Command {
 				var pages []deadPage
 				for _, name := range names {
 					list, err := broker.DeadList(cmd.Context(), name, which, after, limit+1)
+					if !named && errors.Is(err, queues.ErrQueueMissing) {
+						continue // it is created with its first letter
+					}
 					if err != nil {
 						return err
 					}
