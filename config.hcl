@@ -119,8 +119,10 @@ namespace "orders" {
 
   dead_letter_retain = "forever"         # an age, such as "90d", deletes dead letters that nobody has looked after
 
-  archive {                              # default: the queue block's
-    retain = "forever"
+  archive {
+    retain   = null                      # default of each: the queue block's; "forever" and 0 lift a limit
+    max_rows = null
+    max_size = null
   }
 
   retry {
