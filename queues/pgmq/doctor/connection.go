@@ -25,7 +25,7 @@ func unreachable(t Target, err error) []checkup.Finding {
 		Check: list[0].Name, Severity: checkup.Error,
 		Seen:  fmt.Sprintf("%v (the DSN is from %s)", err, origin(t)),
 		Why:   "without the database no step runs",
-		Fixes: []checkup.Fix{connectFix(err)},
+		Fixes: []checkup.Fix{connectFix(t.DSN, err)},
 	}}
 	for _, c := range list[1:] {
 		found = append(found, checkup.Finding{Check: c.Name, Severity: checkup.Skipped, Seen: "there is no connection to the database"})
@@ -40,21 +40,25 @@ func origin(t Target) string {
 	return t.Origin
 }
 
-func connectFix(err error) checkup.Fix {
+func connectFix(dsn string, err error) checkup.Fix {
 	var (
-		pg    *pgconn.PgError
-		state string
+		pg             *pgconn.PgError
+		state          string
+		role, database = "USER", "DATABASE"
 	)
 	if errors.As(err, &pg) {
 		state = pg.Code
+	}
+	if config, err := pgconn.ParseConfig(dsn); err == nil {
+		role, database = ident(config.User), ident(config.Database)
 	}
 	switch state {
 	case "28P01", "28000":
 		return advice("correct user and password in the DSN, or let pg_hba.conf of the server admit them from here")
 	case "3D000":
-		return advice("create the database (`createdb`), or correct its name in the DSN")
+		return sql("CREATE DATABASE %s", database)
 	case "42501":
-		return advice("as the database's owner: GRANT CONNECT ON DATABASE … TO the DSN's user")
+		return sql("GRANT CONNECT ON DATABASE %s TO %s", database, role)
 	case "53300":
 		return advice("end sessions that nobody needs, or raise max_connections and restart the server")
 	case "57P03":

@@ -154,7 +154,7 @@ func (e *exam) listen(ctx context.Context) ([]checkup.Finding, error) {
 		return []checkup.Finding{{
 			Severity: checkup.Error, Seen: fmt.Sprintf("listen_dsn: %v", err),
 			Why:   "without notifications, messages wait for the fallback poller",
-			Fixes: []checkup.Fix{connectFix(err)},
+			Fixes: []checkup.Fix{connectFix(e.ListenDSN, err)},
 		}}, nil
 	}
 	defer closeConn(listener)

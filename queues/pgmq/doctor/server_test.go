@@ -193,9 +193,9 @@ func TestWithoutAConnection(t *testing.T) {
 	for what, c := range map[string]struct{ dsn, seen, fix string }{
 		"no server":       {"postgres://me:hunter2@127.0.0.1:1/db", "127.0.0.1:1", "pg_isready"},
 		"malformed":       {"postgres://me:hunter2%@nowhere/db", "cannot be parsed", "dsn ="},
-		"no database":     {sibling(u, "/nowhere"), "does not exist", "createdb"},
+		"no database":     {sibling(u, "/nowhere"), "does not exist", `CREATE DATABASE "nowhere";`},
 		"wrong password":  {"postgres://postgres:hunter2@127.0.0.1:" + cluster + "/" + name + "?sslmode=disable", "password authentication failed", "correct user and password"},
-		"connect refused": {"", "permission denied for database", "GRANT CONNECT ON DATABASE"},
+		"connect refused": {"", "permission denied for database", fmt.Sprintf(`GRANT CONNECT ON DATABASE "%s" TO "%s_refused";`, name, name)},
 	} {
 		t.Run(what, func(t *testing.T) {
 			if c.dsn == "" {
@@ -208,6 +208,13 @@ func TestWithoutAConnection(t *testing.T) {
 				other := *u
 				other.User = url.User(name + "_refused")
 				c.dsn = other.String()
+				defer func() {
+					_, err = db.Exec(context.Background(), Examine(t.Context(), Target{DSN: c.dsn})[0].Fixes[0].Text)
+					require.NoError(t, err)
+					require.Equal(t, checkup.OK, Examine(t.Context(), Target{DSN: c.dsn})[0].Severity)
+					_, err = db.Exec(context.Background(), fmt.Sprintf("DROP OWNED BY %s_refused", name))
+					require.NoError(t, err)
+				}()
 			}
 			found := Examine(t.Context(), Target{DSN: c.dsn})
 			require.Equal(t, "connection", found[0].Check)

@@ -43,8 +43,8 @@ func (a *app) doctorCommand() *cobra.Command {
 			}
 			options.SkipPlugins = noPlugins
 			found := doctor.Examine(cmd.Context(), options)
-			if cmd.Context().Err() != nil {
-				return context.Cause(cmd.Context())
+			if err := cmd.Context().Err(); err != nil {
+				return err
 			}
 			if err := a.printFindings(found, all); err != nil {
 				return err
