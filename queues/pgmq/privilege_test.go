@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,51 +76,57 @@ func (p *poor) fresh() {
 }
 
 // perform does all that a host does, as the role. The error is the first one
-// that says that a privilege is missing.
-func (p *poor) perform() error {
+// that says that a privilege is missing; doing is what was being done then.
+func (p *poor) perform() (doing []Task, err error) {
 	ctx := p.t.Context()
 	b, err := Open(ctx, Options{DSN: p.dsn, MaxConnections: 3, OnComplete: p.load.OnComplete, Notifications: p.load.Notifications})
 	if err != nil {
-		return err
+		return []Task{TaskConnect}, err
 	}
 	defer b.Close()
 	subscription, err := b.Subscribe(ctx, []string{"orders"})
 	if err != nil {
-		return err
+		return []Task{TaskListen}, err
 	}
 	defer func() { _ = subscription.Close() }()
 	if err := subscription.Verify(ctx); err != nil {
-		return err
+		return []Task{TaskListen}, err
 	}
 	states, err := b.Probe(ctx, []string{"orders"})
 	if err == nil {
 		err = states[0].Err
 	}
 	if err != nil {
-		return err
+		return []Task{TaskFind}, err
 	}
 	got, err := b.Claim(ctx, queues.ClaimRequest{Queue: "orders", Limit: 10, Lease: time.Minute})
 	if err != nil {
-		return err
+		return []Task{TaskClaim, TaskBookkeeping}, err
 	}
 	require.Len(p.t, got, 4)
 	if _, _, err := b.Body(ctx, got[0].Lease); err != nil {
-		return err
+		return []Task{TaskClaim}, err
 	}
 	if _, err := b.Extend(ctx, "orders", []queues.Lease{got[0].Lease}, time.Minute); err != nil {
-		return err
+		return []Task{TaskExtend}, err
 	}
 	result := []queues.Outgoing{{Queue: "results", Body: []byte(`{}`)}, {Queue: "results", Body: []byte(`{}`), Headers: []byte(`{}`), Delay: time.Millisecond}}
-	for i, action := range []queues.Action{
-		queues.Complete{Send: result}, queues.Retry{}, queues.Release{}, queues.DeadLetter{Queue: "dead", Send: result},
+	for i, end := range []struct {
+		action queues.Action
+		tasks  []Task
+	}{
+		{queues.Retry{}, []Task{TaskGiveBack, TaskBookkeeping}},
+		{queues.Release{}, []Task{TaskGiveBack, TaskBookkeeping}},
+		{queues.Complete{}, []Task{TaskComplete, TaskArchive, TaskBookkeeping}},
+		{queues.DeadLetter{Queue: "dead", Send: result}, []Task{TaskDeadLetter, TaskSend, TaskBookkeeping}},
 	} {
-		settled := b.Settle(ctx, "orders", []queues.Settlement{{Lease: got[i].Lease, Action: action}})[0]
+		settled := b.Settle(ctx, "orders", []queues.Settlement{{Lease: got[i].Lease, Action: end.action}})[0]
 		if settled.Err != nil {
-			return settled.Err
+			return end.tasks, settled.Err
 		}
 		require.Equal(p.t, queues.Settled, settled.Status)
 	}
-	return p.prune(b)
+	return []Task{TaskPrune}, p.prune(b)
 }
 
 func (p *poor) prune(b *Broker) error {
@@ -218,13 +225,18 @@ func TestAHostNeedsExactlyItsPrivileges(t *testing.T) {
 			p := variant(t)
 			needed := p.privileges(HostTasks()...)
 			p.grant(needed...)
-			require.NoError(t, p.perform(), "all that is needed is granted")
+			_, err := p.perform()
+			require.NoError(t, err, "all that is needed is granted")
 			for _, one := range needed {
 				require.NotEmpty(t, one.Tasks, one)
 				p.fresh()
 				p.exec(one.Revoke(p.role))
-				err := p.perform()
+				doing, err := p.perform()
 				requireDenied(t, err, p.role, one)
+				require.Condition(t, func() bool {
+					return slices.ContainsFunc(doing, func(task Task) bool { return slices.Contains(one.Tasks, task) })
+				},
+					"%s is said to be for %v, and %v fails without it: %v", one, one.Tasks, doing, err)
 				require.Equal(t, []Privilege{one}, p.missing(needed))
 				var denied *PermissionError
 				require.ErrorAs(t, err, &denied)
