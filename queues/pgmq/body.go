@@ -10,9 +10,19 @@ import (
 	"github.com/stephost/stephost/queues"
 )
 
-// BodySize implements queues.Broker. The size is that of the JSON text.
+// longestText is how long a text can be in PostgreSQL, in bytes.
+const longestText = 1 << 30
+
+// isTooLong tells that a text would have been longer.
+func isTooLong(err error) bool { return sqlState(err) == "54000" }
+
+// BodySize implements queues.Broker. The size is that of the JSON text; of one
+// that is too long for PostgreSQL to write it is the longest that there is.
 func (b *Broker) BodySize(ctx context.Context, lease queues.Lease) (size int64, ok bool, err error) {
 	ok, err = b.leased(ctx, lease, `coalesce(octet_length(message::text), 0)::bigint`, &size)
+	if isTooLong(err) {
+		return longestText, true, nil
+	}
 	return size, ok, err
 }
 

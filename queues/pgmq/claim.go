@@ -108,11 +108,16 @@ func compare(a, b int64) int {
 
 func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) ([]queues.Delivery, error) {
 	if req.ID > 0 {
-		got, _, err := b.lease(ctx, l, l.claimOne, req, req.ID)
+		got, _, err := b.lease(ctx, l.claimOne, req, req.ID)
 		return got, err
 	}
 	floor, floored := b.floors.start(l.key, req.Sweep)
-	got, last, err := b.lease(ctx, l, l.claim, req, int64(req.Limit), floor)
+	got, last, err := b.lease(ctx, l.claim, req, int64(req.Limit), floor)
+	if isTooLong(err) {
+		// One of them is short as it is stored and endless as text. Nobody else is to
+		// wait for it: without bodies all can be claimed, and each is fetched alone.
+		got, last, err = b.leaseBodies(ctx, l.claim, req, 0, int64(req.Limit), floor)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +126,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 		rest := req
 		rest.Limit -= len(got)
 		floored = false
-		more, lastMore, err := b.lease(ctx, l, l.claim, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
+		more, lastMore, err := b.lease(ctx, l.claim, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
 		if err != nil {
 			// The first part is leased; its messages must not wait for that.
 			b.opts.Logger.Debug("sweep after a claim failed", "queue", req.Queue, "error", err)
@@ -137,8 +142,13 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 
 // lease runs a claim statement. last is the newest time at which one of the
 // messages became visible.
-func (b *Broker) lease(ctx context.Context, l *layout, sql string, req queues.ClaimRequest, args ...any) (got []queues.Delivery, last time.Time, err error) {
-	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), b.opts.InlineBodyLimit}, args...)...)
+func (b *Broker) lease(ctx context.Context, sql string, req queues.ClaimRequest, args ...any) (got []queues.Delivery, last time.Time, err error) {
+	return b.leaseBodies(ctx, sql, req, b.opts.InlineBodyLimit, args...)
+}
+
+// leaseBodies does it with bodies up to a size.
+func (b *Broker) leaseBodies(ctx context.Context, sql string, req queues.ClaimRequest, bodyLimit int, args ...any) (got []queues.Delivery, last time.Time, err error) {
+	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
 	if err != nil {
 		return nil, last, err
 	}

@@ -131,6 +131,24 @@ func TestLargeBodiesAreDeferred(t *testing.T) {
 	})
 }
 
+// Numbers of ten bytes are a hundred thousand characters long as text.
+func TestBodyThatIsTooLongAsTextStopsNobody(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	b.exec(`INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp(), jsonb_agg(1e131000) FROM generate_series(1, 8300)`)
+	b.send("orders", `{"n": 1}`)
+	got := b.claim("orders", 10)
+	require.Len(t, got, 2)
+	for i, want := range []int64{longestText, int64(len(`{"n": 1}`))} {
+		require.True(t, got[i].Deferred)
+		size, ok, err := b.BodySize(t.Context(), got[i].Lease)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, want, size)
+	}
+}
+
 func TestClaimersNeverShare(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgmqtest.V1_10, func(o *Options) { o.MaxConnections = 16 })
