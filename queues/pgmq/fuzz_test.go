@@ -98,7 +98,7 @@ func FuzzRecord(f *testing.F) {
 
 func recordSeeds() []string {
 	return []string{
-		``, `null`, `7`, `[]`, `{}`, `{"v":1,"failures":2}`, `{"v":99,"failures":2}`, `{"v":1,"failures":-2,"crashes":9e99}`,
+		``, `null`, `7`, `[]`, `{}`, `{"v":1,"failures":2}`, `{"v":99,"failures":2}`, `{"v":1,"failures":-2,"crashes":9e99}`, `{"v":1,"failures":-2,"crashes":99999999999,"replays":-1}`,
 		`{"v":1,"accounted":-1,"errors":[{"at":"2026-01-02T03:04:05Z","attempt":1,"message":"m","stack":"s"}]}`,
 		`{"v":1,"errors":[{"at":"9999-12-31T23:59:59.999999999Z"}],"dead":{"reason":"permanent","at":"0001-01-01T00:00:00Z"}}`,
 		`{"v":1,"origin":{"queue":"q","msg_id":7,"enqueued_at":"2026-01-02T03:04:05.123456+02:00"}}`,
