@@ -44,6 +44,10 @@ test: go test-postgres cgo lint generate-check tidy-check test-sdks ## all check
 test-quick: go test-postgres test-sdks ## the tests alone, without the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
+.PHONY: mutants
+mutants: go test-postgres ## break the delivery code in each way that matters and expect the model to notice
+	STEPHOST_MUTANTS=all $(GO) test -run '^TestMutants$$' -v -timeout 60m ./host/processor
+
 .PHONY: lint
 lint: go $(TOOLS)/.stamp ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l $(GOFILES)); \

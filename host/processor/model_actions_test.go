@@ -40,7 +40,10 @@ func (m *machine) unknown() []raw {
 // doOutcome: a handler ends.
 func (m *machine) doOutcome(t *rapid.T) {
 	h := m.host(t)
-	g := draw(t, h, isRunning)
+	m.endSomehow(t, h, draw(t, h, isRunning))
+}
+
+func (m *machine) endSomehow(t *rapid.T, h *vhost, g *grip) {
 	switch pick(t, "outcome", []string{"success", "success", "failure", "failure", "permanent", "retry after", "snooze", "not accepted", "unstorable"}) {
 	case "success":
 		m.succeed(h, g, rapid.IntRange(0, 2).Draw(t, "emits"))

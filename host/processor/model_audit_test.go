@@ -21,9 +21,12 @@ const (
 
 // gateSQL makes every change of a row of the queue pass a gate, which the test
 // closes for the connections of one name: the statement has locked the row and
-// cannot go on.
+// cannot go on. It lets no settlement pass that a crash could undo.
 const gateSQL = `CREATE OR REPLACE FUNCTION public.gate() RETURNS trigger LANGUAGE plpgsql AS $fn$
 BEGIN
+	IF current_setting('application_name') LIKE 'stephost settle%' AND current_setting('synchronous_commit') = 'off' THEN
+		RAISE EXCEPTION 'a settlement must not be forgotten';
+	END IF;
 	PERFORM pg_advisory_xact_lock_shared(hashtext(current_setting('application_name')));
 	RETURN coalesce(NEW, OLD);
 END $fn$;

@@ -139,6 +139,7 @@ func (m *machine) waitFor(o *op, gated bool) (stopped bool) {
 			if gated {
 				return true
 			}
+			require.Equal(m.t, settleOp, o.kind, "claims and heartbeats do not wait for locks")
 			m.resume(m.gated, false)
 		}
 		if time.Now().After(deadline) {

@@ -35,6 +35,9 @@ package processor
 // host is compared with what it should have in hand, and what it told the plugin
 // and the observers. At the end of a case everything is settled without further
 // faults, and nothing may be left.
+//
+// That the test would notice is proved by TestMutants: it breaks the code in each
+// of the ways that matter and expects TestModel to fail.
 
 import (
 	"context"
@@ -137,8 +140,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{3, "the plugin dies", m.doCrash}, {2, "the stream ends", m.doVanish},
 		{4, "suspects have their turn", m.doTurn}, {2, "the probation dies", m.doCrashApart},
 		{8, "go on", m.doGoOn}, {4, "cut", m.doCut}, {6, "time passes", m.doPass},
-		{2, "a host dies", m.doHostDies}, {1, "a host drains", m.doHostDrains}, {2, "the database crashes", m.doDatabaseCrash},
-		{4, "an old settlement comes again", m.doAgain}, {2, "an old heartbeat comes again", m.doOldHeartbeat},
+		{2, "a host dies", m.doHostDies}, {1, "a host drains", m.doHostDrains}, {3, "the database crashes", m.doDatabaseCrash},
+		{3, "a host freezes", m.doFreeze},
+		{4, "an old settlement comes again", m.doAgain}, {4, "a heartbeat comes again", m.doHeartbeatAgain},
 		{1, "drop and create", m.doDrop}, {1, "purge", m.doPurge}, {2, "replay", m.doReplay},
 	} {
 		for range a.weight {
@@ -264,11 +268,21 @@ func (m *machine) doPass(t *rapid.T) {
 	m.pass(time.Duration(pick(t, "ticks", []int{1, 2, 4})) * modelTick)
 }
 
-func (m *machine) doOldHeartbeat(t *rapid.T) {
-	if len(m.sent) == 0 {
-		t.Skip("nothing was sent")
+// doHeartbeatAgain: a heartbeat that was sent at any time arrives.
+func (m *machine) doHeartbeatAgain(t *rapid.T) {
+	var leases []queues.Lease
+	for _, old := range m.sent {
+		leases = append(leases, old.settlement.Lease)
 	}
-	lease := pick(t, "lease", m.sent).settlement.Lease
+	for _, h := range m.hosts {
+		for _, g := range h.where(func(*grip) bool { return true }) {
+			leases = append(leases, queues.Lease{Queue: modelQueue, ID: g.key.id, Epoch: queues.Epoch(g.epoch), EnqueuedAt: time.UnixMicro(g.key.enqueued)})
+		}
+	}
+	if len(leases) == 0 {
+		t.Skip("there was no lease")
+	}
+	lease := pick(t, "lease", leases)
 	held, skipped := m.world.extend(rowKey{lease.ID, lease.EnqueuedAt.UnixMicro()}, int32(lease.Epoch))
 	statuses, err := m.operator.broker.Extend(context.Background(), modelQueue, []queues.Lease{lease}, modelLease)
 	require.NoError(t, err)
@@ -337,6 +351,36 @@ func (m *machine) doDatabaseCrash(t *rapid.T) {
 	}
 	m.undo = nil
 	m.incarnation.Add(1)
+	if rapid.Bool().Draw(t, "a keeper finds its connection dead") {
+		h := m.host(t)
+		m.beat(h, atRequest)
+		if m.busy(h, beatOp) {
+			m.resume(m.paused[len(m.paused)-1], true)
+		}
+	}
+}
+
+// doFreeze: a host stands still for longer than its leases. Another one has its
+// messages meanwhile, and then the first gets them back.
+func (m *machine) doFreeze(t *rapid.T) {
+	m.ungated(t)
+	h, other := m.free(t, claimOp), m.free(t, claimOp)
+	if h == other || len(h.where(isRunning)) == 0 || m.busy(other, settleOp) {
+		t.Skip("nobody to take over")
+	}
+	m.pass(4 * modelTick)
+	m.check(t)
+	m.claim(other, 50, 0, nowhere)
+	m.check(t)
+	for _, g := range other.where(isRunning) {
+		m.endSomehow(t, other, g)
+	}
+	if len(other.where(isDecided)) > 0 {
+		m.flush(other, nil, nowhere)
+	}
+	m.pass(4 * modelTick)
+	m.check(t)
+	m.claim(h, 50, 0, nowhere)
 }
 
 func (m *machine) restore(old snapshot) {
