@@ -58,9 +58,11 @@ func (m *machine) boot(s *site, clock *atomic.Int64) *vhost {
 }
 
 // reboot replaces a host by one that knows nothing.
-func (m *machine) reboot(h *vhost) {
+func (m *machine) reboot(h *vhost) *vhost {
 	h.p.Stop()
-	m.hosts[slices.Index(m.hosts, h)] = m.boot(h.site, h.clock)
+	fresh := m.boot(h.site, h.clock)
+	m.hosts[slices.Index(m.hosts, h)] = fresh
+	return fresh
 }
 
 // close ends what a failed case has left under way.

@@ -141,7 +141,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{4, "suspects have their turn", m.doTurn}, {2, "the probation dies", m.doCrashApart},
 		{8, "go on", m.doGoOn}, {4, "cut", m.doCut}, {6, "time passes", m.doPass},
 		{2, "a host dies", m.doHostDies}, {1, "a host drains", m.doHostDrains}, {3, "the database crashes", m.doDatabaseCrash},
-		{3, "a host freezes", m.doFreeze},
+		{3, "a host freezes", m.doFreeze}, {1, "hosts die one after the other", m.doLoseHosts}, {3, "poison is searched for", m.doSearch},
 		{4, "an old settlement comes again", m.doAgain}, {4, "a heartbeat comes again", m.doHeartbeatAgain},
 		{1, "drop and create", m.doDrop}, {1, "purge", m.doPurge}, {2, "replay", m.doReplay},
 	} {
@@ -358,29 +358,6 @@ func (m *machine) doDatabaseCrash(t *rapid.T) {
 			m.resume(m.paused[len(m.paused)-1], true)
 		}
 	}
-}
-
-// doFreeze: a host stands still for longer than its leases. Another one has its
-// messages meanwhile, and then the first gets them back.
-func (m *machine) doFreeze(t *rapid.T) {
-	m.ungated(t)
-	h, other := m.free(t, claimOp), m.free(t, claimOp)
-	if h == other || len(h.where(isRunning)) == 0 || m.busy(other, settleOp) {
-		t.Skip("nobody to take over")
-	}
-	m.pass(4 * modelTick)
-	m.check(t)
-	m.claim(other, 50, 0, nowhere)
-	m.check(t)
-	for _, g := range other.where(isRunning) {
-		m.endSomehow(t, other, g)
-	}
-	if len(other.where(isDecided)) > 0 {
-		m.flush(other, nil, nowhere)
-	}
-	m.pass(4 * modelTick)
-	m.check(t)
-	m.claim(h, 50, 0, nowhere)
 }
 
 func (m *machine) restore(old snapshot) {

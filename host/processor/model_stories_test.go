@@ -1,0 +1,87 @@
+package processor
+
+import (
+	"slices"
+
+	"pgregory.net/rapid"
+)
+
+// Stories are sequences that chance alone would seldom find.
+
+// step is one action within a story.
+func (m *machine) step(t *rapid.T, do func()) {
+	do()
+	m.check(t)
+}
+
+// doFreeze: a host stands still for longer than its leases. Another one has its
+// messages meanwhile, and then the first gets them back.
+func (m *machine) doFreeze(t *rapid.T) {
+	m.ungated(t)
+	h, other := m.free(t, claimOp), m.free(t, claimOp)
+	if h == other || len(h.where(isRunning)) == 0 || m.busy(other, settleOp) {
+		t.Skip("nobody to take over")
+	}
+	m.pass(4 * modelTick)
+	m.check(t)
+	m.claim(other, 50, 0, nowhere)
+	m.check(t)
+	for _, g := range other.where(isRunning) {
+		m.endSomehow(t, other, g)
+	}
+	if len(other.where(isDecided)) > 0 {
+		m.flush(other, nil, nowhere)
+	}
+	m.pass(4 * modelTick)
+	m.check(t)
+	m.claim(h, 50, 0, nowhere)
+}
+
+// doLoseHosts: whoever has the messages dies, with nothing to tell.
+func (m *machine) doLoseHosts(t *rapid.T) {
+	m.ungated(t)
+	h := m.host(t)
+	if slices.ContainsFunc(m.paused, func(o *op) bool { return o.host == h }) {
+		t.Skip("has something under way")
+	}
+	for range modelMaxDeliveries {
+		m.step(t, func() { m.pass(4 * modelTick) })
+		m.step(t, func() { m.claim(h, 50, 0, nowhere) })
+		m.step(t, func() { h = m.reboot(h) })
+	}
+	m.step(t, func() { m.pass(4 * modelTick) })
+	m.claim(h, 50, 0, nowhere)
+}
+
+// doSearch: the plugin dies with several steps, and its probation with the last
+// of a group.
+func (m *machine) doSearch(t *rapid.T) {
+	m.ungated(t)
+	h := m.host(t)
+	if slices.ContainsFunc(m.paused, func(o *op) bool { return o.host == h }) {
+		t.Skip("has something under way")
+	}
+	m.step(t, func() { m.claim(h, 50, 0, nowhere) })
+	if with := h.where(runsAmong); len(with) > 1 {
+		m.step(t, func() {
+			m.lose(h, with, processCrash{len(with)}, func(g *grip) *verdict { return g.crashed(len(with)) })
+		})
+		m.step(t, func() { m.flush(h, nil, nowhere) })
+	}
+	for range 2 { // once to get the suspects, once to ask for their turn
+		m.step(t, func() { m.claim(h, 50, 0, nowhere) })
+	}
+	turn := h.plugin.takeTurn()
+	if turn == nil {
+		return
+	}
+	m.step(t, func() { m.takeTurn(h, turn) })
+	group := h.where(runsApart)
+	for len(group) > 1 {
+		m.step(t, func() { m.endSomehow(t, h, group[0]) })
+		group = group[1:]
+	}
+	if len(group) == 1 {
+		m.lose(h, group, processCrash{1}, func(g *grip) *verdict { return g.crashed(1) })
+	}
+}
