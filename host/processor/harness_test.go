@@ -2,6 +2,7 @@ package processor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -43,10 +44,14 @@ type scripted struct {
 	refused   error
 
 	abandoned chan abandoned
+	// died is why a step is lost whose handler returns nil.
+	died func(*pluginv1.Step) error
 }
 
+func killed(*pluginv1.Step) error { return errors.New("the plugin was killed") }
+
 func newScripted(handle func(context.Context, *pluginv1.Step) *pluginv1.Result) *scripted {
-	return &scripted{handle: handle, handler: "work", ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}, abandoned: make(chan abandoned, 100)}
+	return &scripted{handle: handle, handler: "work", ready: true, changed: make(chan struct{}), running: map[uint64]context.CancelCauseFunc{}, abandoned: make(chan abandoned, 100), died: killed}
 }
 
 func (x *scripted) State() processor.ExecutorState {
@@ -79,7 +84,7 @@ func (x *scripted) Dispatch(steps []*pluginv1.Step, sink processor.Sink) {
 			delete(x.running, s.GetId())
 			x.mu.Unlock()
 			if res == nil {
-				sink.Lost([]uint64{s.GetId()}, fmt.Errorf("the plugin was killed"))
+				sink.Lost([]uint64{s.GetId()}, x.died(s))
 				return
 			}
 			res.Id = s.GetId()
@@ -225,23 +230,8 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 	b.db, err = pgxpool.New(ctx, dsn)
 	require.NoError(t, err)
 	t.Cleanup(b.db.Close)
-	opts := processor.Options{
-		Broker:   b.broker,
-		Registry: fixed{exec},
-		Namespaces: []processor.Namespace{{
-			Name: "ns", Queue: "ns_queue", Concurrency: 10, StepKey: "step",
-			ResultQueue: "results", DeadLetter: "ns_dead",
-			Retry: processor.RetryPolicy{MaxAttempts: 3, MaxDeliveries: 3, Delay: processor.Fixed(10 * time.Millisecond)},
-		}},
-		Limits: processor.Limits{
-			MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
-			SettlementBuffer: 1000, Bytes: 64 << 20, KillTimeout: patience,
-		},
-		MaxBody:  64 << 20,
-		WorkerID: "test", QueueOf: func(ns string) (string, bool) { return ns + "_queue", ns == "other" || ns == "ns" },
-		OnStep:  func(e processor.StepEvent) { b.steps <- e },
-		Metrics: processor.NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
-	}
+	opts := options(b.broker, exec)
+	opts.OnStep = func(e processor.StepEvent) { b.steps <- e }
 	for _, change := range changes {
 		change(&opts)
 	}
@@ -254,6 +244,26 @@ func setupOn(t testing.TB, dsn string, exec *scripted, changes ...func(*processo
 		exec.work.Wait()
 	})
 	return b
+}
+
+// options are those of a host with namespace "ns".
+func options(broker *pgmq.Broker, exec *scripted) processor.Options {
+	return processor.Options{
+		Broker:   broker,
+		Registry: fixed{exec},
+		Namespaces: []processor.Namespace{{
+			Name: "ns", Queue: "ns_queue", Concurrency: 10, StepKey: "step",
+			ResultQueue: "results", DeadLetter: "ns_dead",
+			Retry: processor.RetryPolicy{MaxAttempts: 3, MaxDeliveries: 3, Delay: processor.Fixed(10 * time.Millisecond)},
+		}},
+		Limits: processor.Limits{
+			MaxConcurrent: 100, BatchSize: 50, BatchProcessing: true, Lease: 30 * time.Second,
+			SettlementBuffer: 1000, Bytes: 64 << 20, KillTimeout: patience,
+		},
+		MaxBody:  64 << 20,
+		WorkerID: "test", QueueOf: func(ns string) (string, bool) { return ns + "_queue", ns == "other" || ns == "ns" },
+		Metrics: processor.NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
+	}
 }
 
 // send enqueues bodies and tells the lane.
