@@ -279,6 +279,9 @@ func (m *machine) doHeartbeatAgain(t *rapid.T) {
 			leases = append(leases, queues.Lease{Queue: modelQueue, ID: g.key.id, Epoch: queues.Epoch(g.epoch), EnqueuedAt: time.UnixMicro(g.key.enqueued)})
 		}
 	}
+	if m.gated != nil { // what is locked is the most interesting
+		leases = slices.DeleteFunc(leases, func(l queues.Lease) bool { return !m.gated.rows[rowKey{l.ID, l.EnqueuedAt.UnixMicro()}] })
+	}
 	if len(leases) == 0 {
 		t.Skip("there was no lease")
 	}
