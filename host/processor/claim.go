@@ -207,6 +207,9 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 	l.log.Warn("a message was redelivered while it still runs here; the execution goes on under the new lease",
 		"message_id", d.ID, "epoch", d.Epoch)
 	e.renew(d, claimed)
+	if e.state == suspected { // its handler is still to be told
+		e.sent.Attempt = uint32(e.attempt()) //nolint:gosec // a count of failures
+	}
 }
 
 // prepare makes the step of an entry whose body is here. It reports false when
