@@ -85,3 +85,22 @@ func (m *machine) doSearch(t *rapid.T) {
 		m.lose(h, group, processCrash{1}, func(g *grip) *verdict { return g.crashed(1) })
 	}
 }
+
+// doOvertake: a settlement, or its answer, is so slow that the message comes back
+// to the host before.
+func (m *machine) doOvertake(t *rapid.T) {
+	m.ungated(t)
+	h := m.host(t)
+	if slices.ContainsFunc(m.paused, func(o *op) bool { return o.host == h }) {
+		t.Skip("has something under way")
+	}
+	g := draw(t, h, isDecided)
+	m.step(t, func() { m.flush(h, g, pick(t, "point", []point{atRequest, atReply})) })
+	m.step(t, func() { m.pass(4 * modelTick) })
+	m.step(t, func() { m.claim(h, 50, 0, nowhere) })
+	for _, o := range slices.Clone(m.paused) {
+		if o.host == h {
+			m.resume(o, false)
+		}
+	}
+}
