@@ -175,10 +175,12 @@ func TestDatabaseTellsOfTablesAndBackends(t *testing.T) {
 	require.NoError(t, other.Close(t.Context()))
 	source := vitals.Database{DSN: dsn}
 	eventually(t, source, func(n numbers) bool { return n["table q_jobs/rows"] == 60 && n["table q_jobs/dead tuples"] == 40 })
+	// The backend of a connection that was closed takes a moment to end. The one
+	// that asks does not count.
+	eventually(t, source, func(n numbers) bool { return n["database/backends"] == 1 })
 	n := read(t, source)
 	require.Positive(t, n["table q_jobs/size bytes"])
 	require.Contains(t, n, "table a_jobs/size bytes")
-	require.Equal(t, 1.0, n["database/backends"], "without the one that asks")
 	require.Positive(t, n["database/xmin age"])
 }
 
