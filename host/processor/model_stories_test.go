@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"pgregory.net/rapid"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
 )
 
 // Stories are sequences that chance alone would seldom find.
@@ -102,5 +104,28 @@ func (m *machine) doOvertake(t *rapid.T) {
 		if o.host == h {
 			m.resume(o, false)
 		}
+	}
+}
+
+// doSpend: a message fails until nobody may try it again.
+func (m *machine) doSpend(t *rapid.T) {
+	m.ungated(t)
+	h := m.host(t)
+	if slices.ContainsFunc(m.paused, func(o *op) bool { return o.host == h }) {
+		t.Skip("has something under way")
+	}
+	key := draw(t, h, runsAmong).key
+	for {
+		g := h.latest(key)
+		if g == nil || !runsAmong(g) || g.stopped() {
+			return
+		}
+		m.step(t, func() { m.fail(h, g, &pluginv1.Failure{Message: "no"}, -1, "attempts_spent") })
+		m.step(t, func() { m.flush(h, nil, nowhere) })
+		if m.world.rows[key] == nil {
+			return
+		}
+		m.step(t, func() { m.pass(4 * modelTick) })
+		m.step(t, func() { m.claim(h, 1, key.id, nowhere) })
 	}
 }
