@@ -15,6 +15,9 @@ import (
 	"github.com/stephost/stephost/chaos/internal/vitals"
 )
 
+// enough is the length from which on a host was seen to have warmed up.
+const enough = 10 * time.Minute
+
 // Report is what a soak has found.
 type Report struct {
 	Seed uint64
@@ -89,6 +92,9 @@ func (r *Report) Print(to io.Writer) error {
 	findings := r.Findings()
 	for _, finding := range findings {
 		fmt.Fprintf(&out, "FAILED: %s\n", finding)
+	}
+	if r.rising() > 0 && r.Length < enough {
+		fmt.Fprintf(&out, "in less than %v a series that still warms up looks like one that grows\n", enough)
 	}
 	verdict := "passed"
 	if len(findings) > 0 {

@@ -64,6 +64,7 @@ func TestSoakFindsALeak(t *testing.T) {
 	require.Equal(t, plateau.Grows, leak.Verdict)
 	require.Greater(t, leak.Growth, 32.0*(1<<20), "a process that comes for probation is half of that")
 	require.Contains(t, report.Findings(), "calm host: plugins, resident bytes: GROWS")
+	require.Contains(t, text.String(), "in less than 10m0s a series that still warms up")
 	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
 	require.Contains(t, lines[len(lines)-1], "soak FAILED")
 	require.Contains(t, lines[len(lines)-1], "lost 0, settled_twice 0")
