@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +64,15 @@ func showLogs(t *testing.T, dir string) {
 		lines := strings.SplitAfter(string(text), "\n")
 		t.Logf("%s:\n%s", filepath.Base(path), strings.Join(lines[max(0, len(lines)-100):], ""))
 	}
+}
+
+func TestASoakThatIsTooShortIsRefused(t *testing.T) {
+	t.Parallel()
+	cmd := soakCommand()
+	cmd.SetOut(io.Discard)
+	cmd.SetErr(io.Discard)
+	cmd.SetArgs([]string{"--duration", "5s"})
+	require.ErrorContains(t, cmd.ExecuteContext(t.Context()), "a soak of 5s is too short")
 }
 
 func TestEveryFaultHasANameOfItsOwn(t *testing.T) {

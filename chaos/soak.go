@@ -49,7 +49,17 @@ func soakCommand() *cobra.Command {
 	return cmd
 }
 
+const (
+	// shortest is as long as each window of what is judged has measurements.
+	shortest = time.Minute
+	// settled is how long a run takes whose warm-up is over when it is judged.
+	settled = 10 * time.Minute
+)
+
 func (s soaker) run(ctx context.Context, out io.Writer) error {
+	if s.duration < shortest {
+		return fmt.Errorf("a soak of %v is too short to tell what grows: let it run for %v or longer", s.duration, shortest)
+	}
 	// The second Ctrl-C ends the driver, and with it everything else.
 	defer context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })()
 	form := soak.Form()
@@ -68,6 +78,9 @@ func (s soaker) run(ctx context.Context, out io.Writer) error {
 	}
 	soak.Shape(&opts)
 	fmt.Fprintf(out, "soak for %v with %d messages per second, seed %d\n%s; commit %s\n", s.duration, s.rate, s.seed, machine(), commit())
+	if s.duration < settled {
+		fmt.Fprintf(out, "in less than %v memory that grows may be no more than the warm-up\n", settled)
+	}
 	report, err := soak.Run(ctx, soak.Options{World: opts, Duration: s.duration, Seed: s.seed, Only: s.only, Log: out})
 	if err != nil {
 		return fmt.Errorf("%w (files are in %s)", err, opts.Dir)
