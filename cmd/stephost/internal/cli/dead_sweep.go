@@ -34,7 +34,10 @@ const chunksPerSecond = 10
 
 func (f *sweepFlags) check(cmd *cobra.Command, chooses bool) (pgmq.DeadSweep, error) {
 	sweep := pgmq.DeadSweep{DryRun: f.dryRun}
-	if f.all == chooses {
+	switch {
+	case f.all && chooses:
+		return sweep, usagef(cmd, "--all leaves nothing to choose: name message ids or filters, or --all alone")
+	case !f.all && !chooses:
 		return sweep, usagef(cmd, "name message ids, filters or --all")
 	}
 	if f.rate == "" {
