@@ -98,7 +98,7 @@ func (a *app) deadListCommand(db *databaseFlags) *cobra.Command {
 					page.list = list[:min(len(list), limit)]
 					pages = append(pages, page)
 				}
-				return a.printDead(pages)
+				return a.printDead(pages, typedFlags(cmd.Flags(), "after"))
 			})
 		},
 	}
@@ -132,7 +132,8 @@ func (a *app) deadQueues() ([]string, error) {
 	return names, nil
 }
 
-func (a *app) printDead(pages []deadPage) error {
+// printDead shows pages; flags are those that the next page is listed with too.
+func (a *app) printDead(pages []deadPage, flags string) error {
 	if a.json {
 		rows := []deadRow{}
 		for _, page := range pages {
@@ -150,7 +151,7 @@ func (a *app) printDead(pages []deadPage) error {
 		}
 		if page.more {
 			last := page.list[len(page.list)-1].ID
-			more = append(more, "there are more: stephost dead list "+page.queue+" --after "+strconv.FormatInt(last, 10))
+			more = append(more, "there are more: stephost dead list "+page.queue+flags+" --after "+strconv.FormatInt(last, 10))
 		}
 	}
 	if err := t.flush(); err != nil || len(more) == 0 {

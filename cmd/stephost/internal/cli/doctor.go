@@ -46,6 +46,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
+			a.aim(found, db, options)
 			if err := a.printFindings(found, all); err != nil {
 				return err
 			}
@@ -83,6 +84,40 @@ func (a *app) examined(db databaseFlags) (doctor.Options, error) {
 	}
 	options.Status = func(ctx context.Context) (admin.Status, error) { return client.Status(ctx) }
 	return options, nil
+}
+
+// aim makes the commands among the fixes lead to the file, the database and the
+// host that were looked at, where they would find others by themselves.
+func (a *app) aim(found []checkup.Finding, db databaseFlags, looked doctor.Options) {
+	var config, database, host string
+	if a.configGiven {
+		config = typedFlag("config", a.configPath)
+	}
+	if env := os.Getenv("DATABASE_URL"); db.dsn != "" || looked.Origin == a.configPath && env != "" && env != looked.DSN {
+		database = typedFlag("dsn", withoutPassword(looked.DSN))
+	}
+	if a.adminAddr != "" {
+		host = typedFlag("admin", a.adminAddr)
+	}
+	for _, f := range found {
+		for i, fix := range f.Fixes {
+			words := strings.Fields(fix.Text)
+			if fix.Kind != checkup.Command || len(words) < 2 || words[0] != "stephost" {
+				continue
+			}
+			switch flags := config; words[1] {
+			case "queue", "dead":
+				f.Fixes[i].Text = withFlags(fix.Text, flags+database)
+			case "status", "namespace", "plugin":
+				if len(words) < 3 || words[2] != "check" { // which asks no host
+					flags += host
+				}
+				f.Fixes[i].Text = withFlags(fix.Text, flags)
+			default:
+				f.Fixes[i].Text = withFlags(fix.Text, flags)
+			}
+		}
+	}
 }
 
 // namedDatabase finds the database that a host would use: unlike other
