@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stephost/stephost/internal/checkup"
 )
@@ -50,6 +52,10 @@ func seconds(s float64) time.Duration {
 // unusedQueues finds queues whose messages nobody here takes.
 func (e *exam) unusedQueues(ctx context.Context) ([]checkup.Finding, error) {
 	names, err := rows(ctx, e, pgx.RowTo[string], `SELECT queue_name::text FROM pgmq.meta ORDER BY 1`)
+	var missing *pgconn.PgError
+	if errors.As(err, &missing) && missing.Code == "42P01" {
+		return nil, errNoSchema
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ func (t trigger) announces() bool {
 
 // family is how messages are announced here.
 type family struct {
+	Schema    bool
 	HasEnable bool // pgmq.enable_notify_insert
 	Tasker    bool // tasker's send function
 	Ours      bool
@@ -53,11 +54,15 @@ func (e *exam) notifications(ctx context.Context) ([]checkup.Finding, error) {
 		return checkup.Fine("the configured mode needs none"), nil
 	}
 	f, err := row[family](ctx, e, `
-		SELECT EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'pgmq' AND p.proname = 'enable_notify_insert'),
+		SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgmq'),
+		       EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'pgmq' AND p.proname = 'enable_notify_insert'),
 		       EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = 'pgmq_send_with_notify'),
 		       EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'pgmq' AND p.proname = '_notify_due')`)
 	if err != nil {
 		return nil, err
+	}
+	if !f.Schema {
+		return nil, errNoSchema
 	}
 	if e.Notifications == pgmq.NotifyTasker && !f.Tasker {
 		return []checkup.Finding{{

@@ -208,6 +208,8 @@ func (e *exam) deaf(ctx context.Context, listener *pgx.Conn) ([]checkup.Finding,
 		f.Fixes = []checkup.Fix{advice("see whether the server's notification queue is full (`SELECT pg_notification_queue_usage()`): a session that listens and stays in a transaction holds it")}
 		return []checkup.Finding{f}, nil
 	}
+	// A host notices and polls: some leave it at that.
+	f.Severity = checkup.Warning
 	f.Seen = "LISTEN goes through a pooler that swallows it: a notification did not arrive"
 	return []checkup.Finding{f}, nil
 }

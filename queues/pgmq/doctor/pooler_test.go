@@ -40,7 +40,7 @@ func TestThroughATransactionPooler(t *testing.T) {
 	for _, f := range p.examine() {
 		switch f.Check {
 		case "listen":
-			require.Equal(t, checkup.Error, f.Severity)
+			require.Equal(t, checkup.Warning, f.Severity, "steps run all the same, later")
 			require.Contains(t, f.Seen, "a pooler that swallows it")
 			p.ListenDSN = pasted(t, f, "listen_dsn", cluster)
 		case "notifications":

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,10 @@ func (e *exam) schema(ctx context.Context) ([]checkup.Finding, error) {
 	}
 	return aboutSchema(info), nil
 }
+
+// errNoSchema is why a check that reads pgmq's tables cannot run; the finding
+// with the fix is that of the check "schema".
+var errNoSchema = errors.New("there is no schema pgmq")
 
 func aboutSchema(info schema.Info) []checkup.Finding {
 	switch state := info.State(); {

@@ -183,6 +183,18 @@ func TestStandby(t *testing.T) {
 	require.Equal(t, checkup.OK, p.one("read-write").Severity)
 }
 
+// What has no tables is not said to have an old version, nor one lacking in them.
+func TestWithoutASchema(t *testing.T) {
+	t.Parallel()
+	p := healthy(t)
+	p.exec(`DROP SCHEMA pgmq CASCADE`)
+	for _, check := range []string{"notifications", "unused-queues"} {
+		f := p.one(check)
+		require.Equal(t, checkup.Skipped, f.Severity, text(f))
+		require.Equal(t, "there is no schema pgmq", f.Seen)
+	}
+}
+
 func TestWithoutAConnection(t *testing.T) {
 	t.Parallel()
 	dsn := devpgtest.New(t)
