@@ -18,13 +18,16 @@ import (
 // doSend: a producer puts messages into the queue.
 func (m *machine) doSend(t *rapid.T) {
 	n := rapid.IntRange(1, 4).Draw(t, "messages")
-	delay := time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "ticks of delay")) * modelTick
+	m.send(n, time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "ticks of delay"))*modelTick)
+}
+
+func (m *machine) send(n int, delay time.Duration) {
 	batch := make([]queues.Outgoing, n)
 	for i := range batch {
 		batch[i] = queues.Outgoing{Body: fmt.Appendf(nil, `{"n": %d}`, m.world.nextTag+i+1), Delay: delay}
 	}
 	_, err := m.operator.broker.Send(context.Background(), modelQueue, batch)
-	require.NoError(t, err)
+	require.NoError(m.t, err)
 	for _, r := range m.unknown() {
 		m.world.add(r.key(), delay)
 		m.origins[m.world.nextTag] = m.world.rows[r.key()].origin

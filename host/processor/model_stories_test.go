@@ -34,9 +34,20 @@ func (m *machine) doFreeze(t *rapid.T) {
 	if len(other.where(isDecided)) > 0 {
 		m.flush(other, nil, nowhere)
 	}
+	if !m.busy(h, beatOp) && rapid.Bool().Draw(t, "it notices") {
+		m.step(t, func() { m.beat(h, nowhere) })
+	}
 	m.pass(4 * modelTick)
 	m.check(t)
-	m.claim(h, 50, 0, nowhere)
+	m.step(t, func() { m.claim(h, 50, 0, nowhere) })
+	for _, g := range h.where((*grip).stopped) { // what it was told to stop, and has again
+		if g.running {
+			m.step(t, func() { m.fail(h, g, &pluginv1.Failure{Message: "stopped"}, -1, "attempts_spent") })
+		}
+	}
+	if !m.busy(h, settleOp) && len(h.where(isDecided)) > 0 {
+		m.flush(h, nil, nowhere)
+	}
 }
 
 // doLoseHosts: whoever has the messages dies, with nothing to tell.
@@ -127,5 +138,36 @@ func (m *machine) doSpend(t *rapid.T) {
 		}
 		m.step(t, func() { m.pass(4 * modelTick) })
 		m.step(t, func() { m.claim(h, 1, key.id, nowhere) })
+	}
+}
+
+// doRenew: the queue is dropped and made anew while a host has a message of it,
+// and another host has a message of the same id and epoch. What the first one
+// has must not be taken for that.
+func (m *machine) doRenew(t *rapid.T) {
+	m.ungated(t)
+	h, other := m.host(t), m.host(t)
+	if h == other || slices.ContainsFunc(m.paused, func(o *op) bool { return o.host == h || o.host == other }) {
+		t.Skip("has something under way")
+	}
+	g := draw(t, h, func(g *grip) bool { return !g.leaseLost && g.key.id <= 20 })
+	m.step(t, func() { m.doDrop(t) })
+	m.step(t, func() { m.send(int(g.key.id), 0) })
+	var twin *row
+	for _, r := range m.world.rows {
+		if r.id == g.key.id {
+			twin = r
+		}
+	}
+	for twin.epoch < g.epoch {
+		m.step(t, func() { m.pass(4 * modelTick) })
+		m.step(t, func() { m.claim(other, 1, twin.id, nowhere) })
+	}
+	m.step(t, func() { m.beat(h, nowhere) })
+	if g.running {
+		m.step(t, func() { m.endSomehow(t, h, g) })
+	}
+	if isDecided(g) {
+		m.flush(h, g, nowhere)
 	}
 }

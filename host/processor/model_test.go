@@ -143,6 +143,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		{2, "a host dies", m.doHostDies}, {1, "a host drains", m.doHostDrains}, {3, "the database crashes", m.doDatabaseCrash},
 		{3, "a host freezes", m.doFreeze}, {1, "hosts die one after the other", m.doLoseHosts}, {3, "poison is searched for", m.doSearch},
 		{2, "a settlement is overtaken", m.doOvertake}, {2, "a message fails until it is dead", m.doSpend},
+		{2, "the queue is another one", m.doRenew},
 		{4, "an old settlement comes again", m.doAgain}, {4, "a heartbeat comes again", m.doHeartbeatAgain},
 		{1, "drop and create", m.doDrop}, {1, "purge", m.doPurge}, {2, "replay", m.doReplay},
 	} {

@@ -50,6 +50,9 @@ func TestMutantsApply(t *testing.T) {
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	all := os.Getenv(allMutants) != ""
+	if os.Getenv(allMutants) == "all" {
+		t.Run("none", passUnchanged)
+	}
 	for _, m := range mutants() {
 		if !all && !m.often {
 			continue
@@ -102,8 +105,28 @@ func (m mutant) command(t *testing.T, name string, args ...string) *exec.Cmd {
 // caught is what rapid says about a property that does not hold.
 var caught = regexp.MustCompile(`\[rapid\] (failed|panic) after (\d+) tests`)
 
+// passUnchanged shows that it is the mutations that are caught: the same cases
+// pass where nothing was changed.
+func passUnchanged(t *testing.T) {
+	for _, layout := range []pgmqtest.Layout{modelOwn, pgmqtest.V1_4} {
+		none := mutant{name: "none", file: "host/processor/decide.go", old: "package processor", new: "package processor", layout: layout}
+		out, err := none.run(t)
+		require.NoError(t, err, "%s", out[max(0, len(out)-2000):])
+	}
+}
+
 // catch expects the model to notice the mutant.
 func (m mutant) catch(t *testing.T) {
+	out, err := m.run(t)
+	found := caught.FindSubmatch(out)
+	if err == nil || found == nil {
+		t.Fatalf("%s in %s goes unnoticed (%v):\n%s", m.name, m.file, err, out[max(0, len(out)-2000):])
+	}
+	t.Logf("caught by case %s", found[2])
+}
+
+// run runs the model's cases against the mutant.
+func (m mutant) run(t *testing.T) ([]byte, error) {
 	program := m.build(t)
 	layout := m.layout
 	if layout == "" {
@@ -114,10 +137,5 @@ func (m mutant) catch(t *testing.T) {
 	run := m.command(t, program, "-test.run=^TestModel$/^"+regexp.QuoteMeta(string(layout))+"$",
 		"-rapid.checks=400", "-rapid.seed=1", "-rapid.shrinktime=1ms", "-rapid.nofailfile")
 	run.Env = append(os.Environ(), mutantDatabases+"="+string(databases))
-	out, err := run.CombinedOutput()
-	found := caught.FindSubmatch(out)
-	if err == nil || found == nil {
-		t.Fatalf("%s in %s goes unnoticed (%v):\n%s", m.name, m.file, err, out[max(0, len(out)-2000):])
-	}
-	t.Logf("caught by case %s", found[2])
+	return run.CombinedOutput()
 }
