@@ -39,14 +39,20 @@ const asyncCommit = `(SELECT set_config('synchronous_commit', 'off', true)) IS N
 // before a join could collect hundreds of them.
 //
 // Parameters: lease in microseconds, body limit, then limit and floor, or id.
-func claimSQL(l *layout, one bool) string {
+func claimSQL(l *layout, one, careful bool) string {
 	which := `vt <= statement_timestamp() AND vt >= $4::timestamptz AND ` + asyncCommit + ` ORDER BY vt LIMIT $3::bigint`
 	if one {
 		which = `msg_id = $3::bigint AND vt <= statement_timestamp() AND ` + asyncCommit
 	}
 	set, join := "", ""
 	record := fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) <= %d THEN (c.headers -> '`+recordKey+`')::text END`, maxStoredHeaders)
-	large := fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) > %d THEN true
+	long := ""
+	if careful {
+		ours := `c.headers -> '` + recordKey + `'`
+		record = fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) <= %d THEN CASE WHEN NOT `+hasLongNumbers(ours)+` THEN (`+ours+`)::text END END`, maxStoredHeaders)
+		long = ` WHEN ` + hasLongNumbers(ours) + ` THEN true WHEN jsonb_typeof(c.headers) <> 'object' AND ` + hasLongNumbers("c.headers") + ` THEN true`
+	}
+	large := fmt.Sprintf(`CASE WHEN pg_column_size(c.headers) > %d THEN true`+long+`
 		WHEN jsonb_typeof(c.headers) <> 'object' THEN octet_length(c.headers::text) > %d ELSE false END`, maxStoredHeaders, maxOddHeaders)
 	columns := ", m.headers"
 	if l.lastRead {
@@ -108,16 +114,11 @@ func compare(a, b int64) int {
 
 func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) ([]queues.Delivery, error) {
 	if req.ID > 0 {
-		got, _, err := b.lease(ctx, l.claimOne, req, req.ID)
+		got, _, err := b.lease(ctx, l, true, req, req.ID)
 		return got, err
 	}
 	floor, floored := b.floors.start(l.key, req.Sweep)
-	got, last, err := b.lease(ctx, l.claim, req, int64(req.Limit), floor)
-	if isTooLong(err) {
-		// One of them is short as it is stored and endless as text. Nobody else is to
-		// wait for it: without bodies all can be claimed, and each is fetched alone.
-		got, last, err = b.leaseBodies(ctx, l.claim, req, 0, int64(req.Limit), floor)
-	}
+	got, last, err := b.lease(ctx, l, false, req, int64(req.Limit), floor)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 		rest := req
 		rest.Limit -= len(got)
 		floored = false
-		more, lastMore, err := b.lease(ctx, l.claim, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
+		more, lastMore, err := b.lease(ctx, l, false, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
 		if err != nil {
 			// The first part is leased; its messages must not wait for that.
 			b.opts.Logger.Debug("sweep after a claim failed", "queue", req.Queue, "error", err)
@@ -140,13 +141,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 	return got, nil
 }
 
-// lease runs a claim statement. last is the newest time at which one of the
-// messages became visible.
-func (b *Broker) lease(ctx context.Context, sql string, req queues.ClaimRequest, args ...any) (got []queues.Delivery, last time.Time, err error) {
-	return b.leaseBodies(ctx, sql, req, b.opts.InlineBodyLimit, args...)
-}
-
-// leaseBodies does it with bodies up to a size.
+// leaseBodies runs a claim statement, with bodies up to a size.
 func (b *Broker) leaseBodies(ctx context.Context, sql string, req queues.ClaimRequest, bodyLimit int, args ...any) (got []queues.Delivery, last time.Time, err error) {
 	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
 	if err != nil {

@@ -2,6 +2,7 @@ package pgmq
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -136,7 +137,7 @@ func TestBodyThatIsTooLongAsTextStopsNobody(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgmqtest.V1_10)
 	b.create("orders")
-	b.exec(`INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp(), jsonb_agg(1e131000) FROM generate_series(1, 8300)`)
+	b.exec(`INSERT INTO pgmq.q_orders (vt, message) VALUES (clock_timestamp(), ('[' || repeat('1e131000,', 8300) || '1]')::jsonb)`)
 	b.send("orders", `{"n": 1}`)
 	got := b.claim("orders", 10)
 	require.Len(t, got, 2)
@@ -147,6 +148,57 @@ func TestBodyThatIsTooLongAsTextStopsNobody(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, want, size)
 	}
+}
+
+// The bookkeeping is all that is read of headers, and headers that are no object
+// become part of it.
+func TestHeadersThatAreTooLongAsTextStopNobody(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	for _, headers := range []string{`'[' || repeat('1e131000,', 8300) || '1]'`, `'[' || repeat('1e-16000,', 68000) || '1]'`, `'{"stephost": [' || repeat('1e131000,', 8300) || '1]}'`} {
+		b.exec(`INSERT INTO pgmq.q_orders (vt, message, headers) VALUES (clock_timestamp(), '{}', (` + headers + `)::jsonb)`)
+	}
+	b.send("orders", `{}`)
+	b.exec(`INSERT INTO pgmq.q_orders (vt, message, headers) VALUES (clock_timestamp(), '{}', '{"others": 1e131000, "stephost": {"v": 1, "failures": 3}}')`)
+	carefully := func(req queues.ClaimRequest) []queues.Delivery {
+		known, err := b.layoutsOf(t.Context(), b.work, []string{"orders"})
+		require.NoError(t, err)
+		// As the failure of a claim does: it takes seconds to fail.
+		known["orders"].careful.Store(true)
+		req.Queue, req.Lease = "orders", time.Hour
+		got, err := b.Claim(t.Context(), req)
+		require.NoError(t, err)
+		return got
+	}
+	got := carefully(queues.ClaimRequest{Limit: 10})
+	require.Len(t, got, 5)
+	for i, d := range got {
+		require.Equal(t, i < 3, d.HeadersTooLarge, i)
+		require.True(t, d.Deferred, i)
+	}
+	require.Equal(t, 3, got[4].Record.Failures)
+	b.mustEnd(got[0].Lease, queues.Release{})
+	require.True(t, carefully(queues.ClaimRequest{ID: got[0].ID})[0].HeadersTooLarge)
+}
+
+// What takes longer than a claim may would take as long the next time.
+func TestClaimThatTookTooLongIsDoneCarefully(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgmqtest.V1_10)
+	b.create("orders")
+	b.send("orders", `{"n": 1}`, `{"n": 2}`)
+	lock, err := b.db.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = lock.Exec(t.Context(), `LOCK TABLE pgmq.q_orders`)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = b.Claim(ctx, queues.ClaimRequest{Queue: "orders", Limit: 1, Lease: time.Hour})
+	require.Error(t, err)
+	require.NoError(t, lock.Rollback(t.Context()))
+	require.True(t, b.claim("orders", 1)[0].Deferred, "a body is fetched alone")
+	require.False(t, b.claim("orders", 1)[0].Deferred, "and only once")
 }
 
 func TestClaimersNeverShare(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,8 @@ type layout struct {
 	archiveHeaders, archiveLastRead bool
 
 	claim, claimOne, extend string
+
+	careful atomic.Bool // the last claim took too long
 }
 
 type querier = Querier
@@ -192,7 +195,7 @@ func readLayouts(ctx context.Context, db querier, names []string) (map[string]*l
 			headers: q.headers, lastRead: q.lastRead,
 			archive: archived, archiveHeaders: a.headers, archiveLastRead: a.lastRead,
 		}
-		l.claim, l.claimOne, l.extend = claimSQL(l, false), claimSQL(l, true), extendSQL(l)
+		l.claim, l.claimOne, l.extend = claimSQL(l, false, false), claimSQL(l, true, false), extendSQL(l)
 		layouts[queue] = l
 	}
 	return layouts, nil
