@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -233,15 +234,20 @@ func (e *exam) connections(ctx context.Context) ([]checkup.Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	need := e.MaxConnections + 1
+	most := e.MaxConnections + 1
+	beside := "LISTEN"
+	if slices.ContainsFunc(e.Queues, func(q Queue) bool { return q.PruneArchive || q.PruneDead }) {
+		most++
+		beside = "LISTEN, and deleting what is old"
+	}
 	// What hosts hold already they need not be given again.
-	need = max(0, need-c.OfHosts)
+	need := max(0, most-c.OfHosts)
 	room := func(limit, used int) bool { return limit < 0 || limit-used >= need }
 	var found []checkup.Finding
 	complain := func(what string, limit, used int, fixes ...checkup.Fix) {
 		found = append(found, checkup.Finding{
 			Severity: checkup.Error,
-			Seen:     fmt.Sprintf("%s allows %d connections, %d are in use, and a host needs up to %d more (max_connections of the queue block, and LISTEN)", what, limit, used, need),
+			Seen:     fmt.Sprintf("%s allows %d connections, %d are in use, and a host needs up to %d more (max_connections of the queue block, and %s)", what, limit, used, need, beside),
 			Why:      "a host that gets no connection cannot claim or settle; leases run out, and steps run again",
 			Fixes:    fixes,
 		})
@@ -256,7 +262,7 @@ func (e *exam) connections(ctx context.Context) ([]checkup.Finding, error) {
 		complain(fmt.Sprintf("database %q", e.database), c.DatabaseLimit, c.OfDatabase, sql("ALTER DATABASE %s CONNECTION LIMIT %d", ident(e.database), c.OfDatabase+2*need))
 	}
 	if len(found) == 0 {
-		return checkup.Fine("%d of %d connections in use, %d of them by hosts; a host needs up to %d", c.Used, c.Limit, c.OfHosts, e.MaxConnections+1), nil
+		return checkup.Fine("%d of %d connections in use, %d of them by hosts; a host needs up to %d", c.Used, c.Limit, c.OfHosts, most), nil
 	}
 	return found, nil
 }

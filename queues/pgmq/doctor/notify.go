@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stephost/stephost/internal/checkup"
+	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
 	"github.com/stephost/stephost/queues/pgmq/schema"
 )
@@ -169,7 +170,7 @@ func (e *exam) trigger(t trigger, f family) *checkup.Finding {
 	switch {
 	case len(t.Channel) > maxChannel:
 		found.Seen = fmt.Sprintf("the name of queue %q is too long for a channel", t.Queue)
-		found.Fixes = []checkup.Fix{advice("use a queue with a name of at most %d bytes", maxName)}
+		found.Fixes = []checkup.Fix{advice("use a queue with a shorter name: %v", queues.ErrName)}
 	case t.Name == "":
 		found.Seen = fmt.Sprintf("queue %q has no trigger that announces its messages", t.Queue)
 		found.Fixes = []checkup.Fix{command("stephost queue create %s", t.Queue)}

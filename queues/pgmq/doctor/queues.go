@@ -10,12 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stephost/stephost/internal/checkup"
+	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
 	"github.com/stephost/stephost/queues/pgmq/schema"
 )
-
-// maxName is the longest name that pgmq creates, in bytes.
-const maxName = 47
 
 func (e *exam) schema(ctx context.Context) ([]checkup.Finding, error) {
 	var info schema.Info
@@ -128,8 +126,8 @@ func (e *exam) queues(ctx context.Context) ([]checkup.Finding, error) {
 			Severity: severity, Seen: fmt.Sprintf("the %s %q of namespace %q does not exist", what, name, namespace), Why: why,
 			Fixes: []checkup.Fix{command("stephost queue create %s", name)},
 		}
-		if !creatable(name) {
-			f.Severity, f.Why = checkup.Error, fmt.Sprintf("and cannot be created: a queue's name is 1 to %d lower-case letters, digits and underscores", maxName)
+		if err := queues.CheckName(name); err != nil {
+			f.Severity, f.Why = checkup.Error, fmt.Sprintf("and cannot be created: %v", err)
 			f.Fixes = []checkup.Fix{edit("namespace %q {\n  %s = \"a_shorter_name\"\n}", namespace, map[string]string{"queue": "queue", "result queue": "result_queue", "dead-letter queue": "dead_letter"}[what])}
 		}
 		if !slices.ContainsFunc(found, func(have checkup.Finding) bool { return slices.Equal(have.Fixes, f.Fixes) }) {
@@ -145,12 +143,6 @@ func (e *exam) queues(ctx context.Context) ([]checkup.Finding, error) {
 		return checkup.Fine("%d queues of %d namespaces, with their results and dead letters, are in this database", len(tables), len(e.Queues)), nil
 	}
 	return found, nil
-}
-
-func creatable(name string) bool {
-	return len(name) > 0 && len(name) <= maxName && !strings.ContainsFunc(name, func(r rune) bool {
-		return r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
-	})
 }
 
 // queueTables looks at how the tables are made.
