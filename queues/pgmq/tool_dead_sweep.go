@@ -13,8 +13,8 @@ import (
 // DeadSweep is how to go through many dead letters. The zero value takes all
 // that are there when it begins, as fast as it can.
 type DeadSweep struct {
-	// Through is the largest id to touch; 0 means the largest when it begins. A
-	// message that comes back meanwhile has a larger one.
+	// Through is the largest id to touch; 0 means the largest when it begins, and
+	// ThroughNone none at all. A message that comes back meanwhile has a larger one.
 	Through int64
 	// Chunk is how many messages one transaction moves at most; default and most
 	// are 500.
@@ -27,6 +27,10 @@ type DeadSweep struct {
 	// DryRun changes nothing and counts what would be done.
 	DryRun bool
 }
+
+// ThroughNone is for a DeadSweep that was decided upon when there was nothing:
+// what has come since is not touched.
+const ThroughNone = -1
 
 const (
 	sweepChunk = 500

@@ -279,6 +279,9 @@ func TestDiscard(t *testing.T) {
 		} else {
 			require.Equal(t, 2, b.count("stephost.bookkeeping"))
 		}
+		report, err = b.DeadDiscard(t.Context(), "orders_dead", DeadFilter{}, DiscardOptions{DeadSweep: DeadSweep{Through: ThroughNone}})
+		require.NoError(t, err)
+		require.Equal(t, DeadReport{Queue: "orders_dead", Total: 2}, report, "they came after somebody had looked")
 		report, err = b.DeadDiscard(t.Context(), "orders_dead", DeadFilter{}, DiscardOptions{Delete: true})
 		require.NoError(t, err)
 		require.Equal(t, int64(2), report.Done)

@@ -59,8 +59,8 @@ func (a *app) deadDiscardCommand(db *databaseFlags) *cobra.Command {
 	return cmd
 }
 
-// confirmDiscard asks on the terminal. It returns the largest id that the
-// answer is about.
+// confirmDiscard asks on the terminal, unless there is nothing to ask about. It
+// returns the largest id that the answer is about.
 func (a *app) confirmDiscard(ctx context.Context, broker *pgmq.Broker, queue string, which pgmq.DeadFilter, del bool) (through int64, err error) {
 	if !a.isTerminal(a.stdin) {
 		return 0, &usageError{errors.New("nothing was discarded: use --yes, since there is no terminal to ask on")}
@@ -70,7 +70,7 @@ func (a *app) confirmDiscard(ctx context.Context, broker *pgmq.Broker, queue str
 		return 0, err
 	}
 	if found.Count == 0 {
-		return 0, nil
+		return pgmq.ThroughNone, nil
 	}
 	fate := "They stay in its archive."
 	if del {
