@@ -120,7 +120,11 @@ type refusedError struct {
 func (e *refusedError) Error() string { return e.text }
 func (e *refusedError) Unwrap() error { return e.err }
 
-func refusal(err error) error {
+// refusal is for what a step ends with.
+func refusal(err error) error { return refusalOf("what the handler returns and emits", err) }
+
+// refusalOf names what was refused.
+func refusalOf(what string, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err
@@ -133,13 +137,13 @@ func refusal(err error) error {
 	text = fmt.Sprintf("%s (SQLSTATE %s)", queues.Text(text, limit), pg.Code)
 	switch pg.Code {
 	case "22P05", "22021":
-		text += "; PostgreSQL stores no NUL characters and nothing but UTF-8: take them out of what the handler returns and emits"
+		text += "; PostgreSQL stores no NUL characters and nothing but UTF-8: take them out of " + what
 	case "22P02":
-		text += "; what the handler returns and emits must be JSON that PostgreSQL reads"
+		text += "; " + what + " must be JSON that PostgreSQL reads"
 	case "22003":
-		text += "; a number in what the handler returns or emits is out of PostgreSQL's range: send it as a string"
+		text += "; a number in " + what + " is out of PostgreSQL's range: send it as a string"
 	case "54001":
-		text += "; what the handler returns or emits is nested too deeply"
+		text += "; " + what + " is nested too deeply"
 	}
 	return &refusedError{text: text, err: pg}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,9 @@ func (b *Broker) Send(ctx context.Context, queue string, batch []queues.Outgoing
 		ids, err = b.send(ctx, l, f, out)
 		return err
 	})
+	if code := sqlState(err); strings.HasPrefix(code, "22") || code == "54001" {
+		err = refusalOf("what is sent", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("send to queue %q: %w", queue, err)
 	}

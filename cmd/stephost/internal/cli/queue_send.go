@@ -222,6 +222,9 @@ func (s *sender) flush(ctx context.Context) error {
 		if s.line == 1 {
 			return err
 		}
+		if s.batchLine == s.line {
+			return fmt.Errorf("line %d: %w", s.line, err)
+		}
 		return fmt.Errorf("lines %d to %d: %w", s.batchLine, s.line, err)
 	}
 	if s.count == 0 {
