@@ -34,7 +34,8 @@ func (e *exam) horizon(ctx context.Context) ([]checkup.Finding, error) {
 		found = append(found, more...)
 	}
 	if len(found) == 0 {
-		return checkup.Fine("nobody holds it for longer than %v", e.Limits.Transaction), nil
+		return checkup.Fine("nobody whose sessions role %q may see holds it for longer than %v, and nobody else for longer than %d transactions",
+			e.role, e.Limits.Transaction, e.Limits.Transactions), nil
 	}
 	return found, nil
 }
