@@ -3,7 +3,7 @@
 //
 //	GET  /health                      summary: 200, or 503 when the host is Critical
 //	GET  /health/live                 200 while every loop progresses; else 503 names the stuck ones
-//	GET  /health/ready                200 when steps can be worked; else 503 says why not
+//	GET  /health/ready                200 when steps can be worked, in Hybrid by polling alone too; else 503 says why not
 //	GET  /status                      Status
 //	GET  /namespaces                  []Namespace
 //	POST /namespaces/{name}/pause     stop claiming; answers with the Namespace

@@ -325,6 +325,9 @@ func (l *lane) setPaused(paused bool) {
 		l.dismissSuspects(func(e *entry) { l.decide.release(e, "the namespace is paused") })
 		l.turn.Lock()
 		defer l.turn.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.moot(claiming)
 	}
 }
 

@@ -242,6 +242,25 @@ func TestNothingIsClaimedWhileThePluginIsNotReady(t *testing.T) {
 	b.settled(1)
 }
 
+// Nobody claims for a paused namespace, so nothing would ever say that it works
+// again.
+func TestPauseEndsTheFaultOfClaims(t *testing.T) {
+	t.Parallel()
+	b := setup(t, newScripted(succeed))
+	_, err := b.db.Exec(t.Context(), `ALTER TABLE pgmq.q_ns_queue RENAME COLUMN vt TO later`)
+	require.NoError(t, err)
+	faults := func() []string {
+		status, err := processor.Do(t.Context(), b.Processor, processor.GetStatus{})
+		require.NoError(t, err)
+		return status.Namespaces[0].Faults
+	}
+	b.hint()
+	require.Eventually(t, func() bool { return len(faults()) == 1 }, patience, time.Millisecond)
+	_, err = processor.Do(t.Context(), b.Processor, processor.Pause{Namespace: "ns"})
+	require.NoError(t, err)
+	require.Empty(t, faults())
+}
+
 func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	b := setup(t, newScripted(succeed))
