@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,8 @@ func TestEachMissingGrantIsNamedByARunningHost(t *testing.T) {
 	}
 	done, healthy := 0, 0
 	for _, one := range needed {
-		if one.Right == "" {
+		// Without the count of the dead letters it lacks a metric, and works.
+		if one.Right == "" || slices.Equal(one.Tasks, []pgmq.Task{pgmq.TaskCount}) {
 			continue
 		}
 		exec("%s", one.Revoke(role))

@@ -6,11 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/admin"
 )
 
 // These tests give a host, with real plugin processes, what no host should be
@@ -93,7 +96,12 @@ func (tr *trial) ends() {
 	for _, p := range tr.Status(tr.t.Context()).Plugins {
 		require.Zero(tr.t, p.Restarts+p.Crashes, "plugin %q survives", p.Name)
 	}
-	require.Equal(tr.t, "Healthy", tr.Status(tr.t.Context()).Health.Status)
+	// The health of the host also tells how fast this machine is.
+	tr.eventually("nothing fails any more", func() bool {
+		return !slices.ContainsFunc(tr.Status(tr.t.Context()).Namespaces, func(ns admin.Namespace) bool {
+			return ns.Blocked != "" || len(ns.Faults) > 0
+		})
+	})
 }
 
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

@@ -32,6 +32,9 @@ type deadLetters struct {
 
 	end  context.CancelFunc
 	loop sync.WaitGroup
+	// failing are the queues that could not be counted the last time, so that it
+	// is said once; it belongs to the loop.
+	failing map[string]bool
 
 	mu     sync.Mutex
 	counts map[string]int64 // of the last round; a queue that could not be counted is absent
@@ -39,7 +42,7 @@ type deadLetters struct {
 
 func newDeadLetters(count func(context.Context, string, int64) (int64, error), queues func() []string, log hclog.Logger) *deadLetters {
 	return &deadLetters{
-		count: count, queues: queues, log: log, end: func() {},
+		count: count, queues: queues, log: log, end: func() {}, failing: make(map[string]bool),
 		desc: prometheus.NewDesc("stephost_dead_letters", "Messages in the dead-letter queue at the last count, up to 10000.", []string{"queue"}, nil),
 	}
 }
@@ -89,9 +92,13 @@ func (d *deadLetters) round(ctx context.Context) {
 		case errors.Is(err, queues.ErrQueueMissing):
 			n = 0 // it is created with its first letter
 		case err != nil:
-			d.log.Debug("dead letters could not be counted", "queue", queue, "error", err)
+			if !d.failing[queue] {
+				d.log.Warn("dead letters cannot be counted", "queue", queue, "error", err)
+			}
+			d.failing[queue] = true
 			continue
 		}
+		delete(d.failing, queue)
 		counts[queue] = n
 	}
 	d.mu.Lock()

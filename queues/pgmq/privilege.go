@@ -23,7 +23,8 @@ const (
 	TaskArchive    Task = "archive"
 	TaskGiveBack   Task = "give back" // retry, snooze, release
 	TaskDeadLetter Task = "dead-letter"
-	TaskSend       Task = "send" // results and emitted messages
+	TaskSend       Task = "send"               // results and emitted messages
+	TaskCount      Task = "count dead letters" // for the metric
 	TaskPrune      Task = "delete what is older than it is kept"
 	// TaskBookkeeping is for queues without a headers column, before pgmq 1.5.
 	TaskBookkeeping Task = "keep records beside the queue"
@@ -44,7 +45,7 @@ const (
 func HostTasks() []Task {
 	return []Task{
 		TaskConnect, TaskListen, TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskArchive, TaskGiveBack,
-		TaskDeadLetter, TaskSend, TaskPrune, TaskBookkeeping,
+		TaskDeadLetter, TaskSend, TaskCount, TaskPrune, TaskBookkeeping,
 	}
 }
 

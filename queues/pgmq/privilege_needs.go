@@ -42,7 +42,7 @@ const notifyFunction = "pg_catalog.pg_notify(text, text)"
 func (l *privileges) host(w Workload) {
 	l.need(TaskConnect, Database, l.database, "CONNECT")
 	l.call(TaskListen, notifyFunction)
-	for _, task := range []Task{TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskGiveBack, TaskDeadLetter, TaskSend, TaskPrune} {
+	for _, task := range []Task{TaskFind, TaskClaim, TaskExtend, TaskComplete, TaskGiveBack, TaskDeadLetter, TaskSend, TaskCount, TaskPrune} {
 		l.need(task, Schema, l.schemas["pgmq"], "USAGE")
 	}
 	for _, q := range l.of(w.Consume) {
@@ -63,6 +63,7 @@ func (l *privileges) host(w Workload) {
 			l.need(TaskDeadLetter, Table, q.q, "SELECT")
 		}
 		l.announce(TaskDeadLetter, q)
+		l.need(TaskCount, Table, q.q, "SELECT")
 	}
 	for _, q := range l.of(w.Send) {
 		l.need(TaskSend, Table, q.q, "INSERT")

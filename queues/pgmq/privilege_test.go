@@ -126,6 +126,9 @@ func (p *poor) perform() (doing []Task, err error) {
 		}
 		require.Equal(p.t, queues.Settled, settled.Status)
 	}
+	if _, err := b.CountMessages(ctx, "dead", 10); err != nil {
+		return []Task{TaskCount}, err
+	}
 	return []Task{TaskPrune}, p.prune(b)
 }
 
