@@ -149,7 +149,15 @@ func (r *reading) checkQueues() {
 				fmt.Sprintf("The namespace %q at %s reads the queue %s too. A queue belongs to one namespace.", other.Name, place(other.DeclRange), r.quote(&n.Queue)))
 		}
 	}
+	results := map[string]*Namespace{}
 	for _, n := range r.namespaces {
+		results[strings.ToLower(n.ResultQueue)] = n
+	}
+	for _, n := range r.namespaces {
+		if owner, taken := results[strings.ToLower(n.DeadLetter)]; taken {
+			r.fail(r.at(&n.DeadLetter, n.DeclRange), "Queue with two meanings",
+				fmt.Sprintf("The dead-letter queue %s is also where the namespace %q sends its results, which would be taken for dead letters.", r.quote(&n.DeadLetter), owner.Name))
+		}
 		for _, target := range []struct {
 			kind  string
 			queue *string

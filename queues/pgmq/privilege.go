@@ -202,7 +202,24 @@ func quoteName(name string) string {
 	return pgx.Identifier{name}.Sanitize()
 }
 
-// reserved are the words among role names that SQL takes for something else.
+// reserved tells whether SQL takes a word for something else than a name: the
+// reserved key words of PostgreSQL (pg_get_keywords), and the two that name no
+// role in a GRANT.
 func reserved(name string) bool {
-	return slices.Contains([]string{"user", "current_user", "session_user", "current_role", "public", "none", "all", "table", "group", "order", "select", "default", "grant", "to", "from"}, name)
+	switch name {
+	case "public", "none",
+		"all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization",
+		"binary", "both", "case", "cast", "check", "collate", "collation", "column", "concurrently",
+		"constraint", "create", "cross", "current_catalog", "current_date", "current_role",
+		"current_schema", "current_time", "current_timestamp", "current_user", "default",
+		"deferrable", "desc", "distinct", "do", "else", "end", "except", "false", "fetch", "for", "foreign",
+		"freeze", "from", "full", "grant", "group", "having", "ilike", "in", "initially", "inner", "intersect",
+		"into", "is", "isnull", "join", "lateral", "leading", "left", "like", "limit", "localtime",
+		"localtimestamp", "natural", "not", "notnull", "null", "offset", "on", "only", "or", "order", "outer",
+		"overlaps", "placing", "primary", "references", "returning", "right", "select",
+		"session_user", "similar", "some", "symmetric", "table", "tablesample", "then", "to", "trailing",
+		"true", "union", "unique", "user", "using", "variadic", "verbose", "when", "where", "window", "with":
+		return true
+	}
+	return false
 }

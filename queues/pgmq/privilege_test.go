@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/internal/devpg/devpgtest"
@@ -436,5 +437,20 @@ func TestGrantsAreForEachObject(t *testing.T) {
 	}))
 	for name, quoted := range map[string]string{"host": "host", "user": `"user"`, "Host": `"Host"`, "my-host": `"my-host"`, "1": `"1"`, "": `""`} {
 		require.Equal(t, "GRANT owner TO "+quoted, Privilege{Kind: OwnerRole, Object: "owner"}.Grant(name))
+	}
+}
+
+func TestKeyWordsAreQuoted(t *testing.T) {
+	t.Parallel()
+	db, err := pgx.Connect(t.Context(), devpgtest.New(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close(context.Background())) })
+	rows, err := db.Query(t.Context(), `SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')`)
+	require.NoError(t, err)
+	words, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.NotEmpty(t, words)
+	for _, word := range words {
+		require.Equal(t, `"`+word+`"`, quoteName(word))
 	}
 }
