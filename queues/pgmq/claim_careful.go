@@ -27,6 +27,12 @@ func hasLongNumbers(json string) string {
 		WHERE abs(n::numeric) > 1e%d OR scale(n::numeric) > %d)`, json, longNumber, longNumber)
 }
 
+// boundedText is an expression for JSON as text that is NULL where that has more
+// bytes than the limit, or numbers that are long as text.
+func boundedText(json, limit string) string {
+	return fmt.Sprintf(`CASE WHEN NOT (%[1]s) THEN CASE WHEN octet_length(%[2]s::text) <= %[3]s THEN %[2]s::text END END`, hasLongNumbers(json), json, limit)
+}
+
 // lease runs a claim statement, or claims one message, carefully where that is
 // needed. last is the newest time at which one of the messages became visible.
 func (b *Broker) lease(ctx context.Context, l *layout, one bool, req queues.ClaimRequest, args ...any) (got []queues.Delivery, last time.Time, err error) {

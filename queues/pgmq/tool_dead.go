@@ -164,12 +164,12 @@ func (p deadPage) sql(source deadSource) (string, []any) {
 	body, fits := "p.message::text", "true"
 	if p.bodyLimit > 0 {
 		limit := args.add(p.bodyLimit, "bigint")
-		body = `CASE WHEN p.stored <= ` + limit + ` THEN CASE WHEN octet_length(p.message::text) <= ` + limit + ` THEN p.message::text END END`
+		body = `CASE WHEN p.stored <= ` + limit + ` THEN ` + boundedText("p.message", limit) + ` END`
 	}
 	if p.bytes > 0 {
 		fits = "p.total <= " + args.add(p.bytes, "bigint") + " OR p.total = p.stored"
 	}
-	return `SELECT p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.vt > statement_timestamp(), p.record, p.stored, ` + body + `, p.headers::text
+	return `SELECT p.msg_id, p.read_ct, p.enqueued_at, p.vt, p.vt > statement_timestamp(), p.record, p.stored, ` + body + `, CASE WHEN NOT (` + hasLongNumbers("p.headers") + `) THEN p.headers::text END
 		FROM (SELECT c.*, sum(c.stored) OVER (ORDER BY c.msg_id) AS total
 		      FROM (SELECT m.msg_id, m.read_ct, m.enqueued_at, m.vt, m.message, coalesce(pg_column_size(m.message), 0)::bigint AS stored,
 		                   ` + source.headers + ` AS headers, ` + source.recordText() + ` AS record

@@ -93,9 +93,7 @@ func deadSourceOf(l *layout) deadSource {
 
 // recordText is the record as text. One that is larger than any host writes
 // counts as absent.
-func (s deadSource) recordText() string {
-	return "CASE WHEN octet_length(" + s.record + "::text) <= " + strconv.Itoa(maxRecordText) + " THEN " + s.record + "::text END"
-}
+func (s deadSource) recordText() string { return boundedText(s.record, strconv.Itoa(maxRecordText)) }
 
 // arguments are a statement's parameters.
 type arguments []any

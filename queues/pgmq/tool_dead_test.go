@@ -197,6 +197,30 @@ func TestFiltersTakeAnyHeaders(t *testing.T) {
 	require.Equal(t, []DeadSkip{{Reason: SkipNoOrigin, Count: 9, IDs: []int64{1, 2, 3, 4, 5, 6, 7, 8, 9}}}, report.Skipped)
 }
 
+// Numbers of a few bytes are long as text, and many of them too long for
+// PostgreSQL to write.
+func TestDeadLettersThatAreTooLongAsTextAreListed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, ours)
+	b.create("dead")
+	b.exec(`INSERT INTO pgmq.q_dead (vt, message, headers)
+		SELECT clock_timestamp(), '1', CASE n WHEN 1 THEN endless WHEN 2 THEN jsonb_build_object('stephost', endless) END
+		FROM generate_series(1, 3) n, LATERAL (SELECT jsonb_agg(1e131000) AS endless FROM generate_series(1, 8300)) e`)
+	b.exec(`INSERT INTO pgmq.q_dead (vt, message) SELECT clock_timestamp(), jsonb_agg(1e131000) FROM generate_series(1, 8300)`)
+	list, err := b.DeadList(t.Context(), "dead", DeadFilter{}, 0, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 4)
+	require.Nil(t, list[0].Headers)
+	require.Nil(t, list[1].Headers)
+	require.Nil(t, list[3].Body)
+	report, err := b.DeadReplay(t.Context(), "dead", DeadFilter{}, ReplayOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []DeadSkip{{Reason: SkipNoOrigin, Count: 4, IDs: []int64{1, 2, 3, 4}}}, report.Skipped)
+	report, err = b.DeadDiscard(t.Context(), "dead", DeadFilter{}, DiscardOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(4), report.Done)
+}
+
 func TestMalformedPatternIsSaidSo(t *testing.T) {
 	t.Parallel()
 	b := setup(t, ours)
