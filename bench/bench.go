@@ -201,7 +201,7 @@ func (o Options) config() *config.Config {
 		Namespaces: []config.Namespace{{
 			Name: namespace, Plugin: pluginName, Queue: queue, Concurrency: o.Slots, StepKey: "step", DeadLetter: dead,
 			Retry: config.Retry{
-				MaxAttempts: 5, MaxDeliveries: 20, Backoff: config.BackoffFixed, Initial: time.Second, Max: time.Second,
+				MaxAttempts: 5, MaxDeliveries: 20, MaxCrashes: 3, Backoff: config.BackoffFixed, Initial: time.Second, Max: time.Second,
 			},
 		}},
 	}
