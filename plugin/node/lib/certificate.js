@@ -28,12 +28,24 @@ export function selfSigned(now = new Date()) {
   );
   const signature = sign('sha256', tbs, privateKey);
   const der = sequence(tbs, ECDSA_SHA256, bitString(signature));
-  const base64 = der.toString('base64').replace(/.{64}/g, '$&\n');
   return {
     key: Buffer.from(privateKey.export({ type: 'pkcs8', format: 'pem' })),
-    cert: Buffer.from(`-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`),
+    cert: Buffer.from(pem('CERTIFICATE', der)),
     der,
   };
+}
+
+/**
+ * Writes bytes as PEM (RFC 7468). No line is empty, whatever the length:
+ * OpenSSL refuses the block otherwise, and the length varies with the
+ * signature's.
+ *
+ * @param {string} label
+ * @param {Buffer} der
+ */
+export function pem(label, der) {
+  const lines = der.toString('base64').match(/.{1,64}/g);
+  return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');
 }
 
 function tlv(tag, ...contents) {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { credentials } from '@grpc/grpc-js';
 
-import { selfSigned } from '../lib/certificate.js';
+import { pem, selfSigned } from '../lib/certificate.js';
 import { Client } from './harness.js';
 
 const PLUGIN = fileURLToPath(new URL('plugin.js', import.meta.url));
@@ -54,6 +54,14 @@ test('the certificate is one for localhost, signed by its own key', () => {
   assert.equal(x509.subjectAltName, 'DNS:localhost');
   assert.ok(x509.ca && x509.checkIssued(x509) && x509.verify(x509.publicKey));
   assert.ok(new Date(x509.validFrom) < new Date() && new Date(x509.validTo) > new Date());
+});
+
+test('PEM has no empty line, whatever the length', () => {
+  for (let length = 1; length <= 200; length++) {
+    const lines = pem('CERTIFICATE', Buffer.alloc(length, 7)).split('\n');
+    assert.equal(lines.pop(), '');
+    assert.ok(lines.every((line) => line !== '' && line.length <= 64), `${length} bytes`);
+  }
 });
 
 function logged(code) {
