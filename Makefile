@@ -39,10 +39,12 @@ run: postgres build ## start everything, send sample orders and show each step (
 .PHONY: test
 test: go test-postgres cgo lint generate-check tidy-check test-sdks ## all checks, and all tests under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+	cd $(SUITE) && $(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: test-quick
 test-quick: go test-postgres test-sdks ## the tests alone, without the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+	cd $(SUITE) && $(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: mutants
 mutants: go test-postgres ## break the delivery code in each way that matters and expect the model to notice
@@ -56,6 +58,7 @@ lint: go $(TOOLS)/.stamp ## gofmt, go vet and staticcheck
 	fi
 	$(GO) vet ./...
 	$(TOOLS)/staticcheck ./...
+	cd $(SUITE) && $(GO) vet ./... && $(TOOLS)/staticcheck ./...
 
 .PHONY: fmt
 fmt: go ## format the Go and protocol files
@@ -75,10 +78,22 @@ generate-check: go $(TOOLS)/.stamp ## lint the protocol and check that its gener
 .PHONY: tidy-check
 tidy-check: go ## check that go.mod and go.sum are tidy
 	$(GO) mod tidy -diff
+	cd $(SUITE) && $(GO) mod tidy -diff
+
+# The measuring has a module of its own, so that its peers are not in the product's.
+SUITE := bench/suite
+
+.PHONY: bench-build
+bench-build: build
+	cd $(SUITE) && $(GO) build -o $(CURDIR)/bin/bench-suite .
 
 .PHONY: bench
-bench: postgres build ## measure throughput and latency on this machine
-	@exec bin/stephost bench
+bench: postgres bench-build ## measure all that docs/performance.md has, beside peers and bare SQL (BENCH="--list", BENCH="--only NAME")
+	@exec bin/bench-suite $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: postgres bench-build ## the same with fewer steps and rounds, in under two minutes
+	@exec bin/bench-suite --quick $(BENCH)
 
 .PHONY: chaos-build
 chaos-build: go test-postgres

@@ -1,0 +1,64 @@
+package drain
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stephost/stephost/bench/suite/internal/suite"
+)
+
+// sweep runs each setting once and returns the fastest with the table of all.
+func sweep[S interface{ contender() contender }](ctx context.Context, env *suite.Env, title string, steps int, settings []S) (best S, table suite.Table, err error) {
+	table = suite.Table{Title: title, Header: []string{"setting", "steps/s", "CPU µs/step"}}
+	fastest := 0.0
+	if len(settings) == 1 {
+		return settings[0], table, nil
+	}
+	for _, s := range settings {
+		c := s.contender()
+		r, err := measure(ctx, env, c, steps)
+		if err != nil {
+			return best, table, err
+		}
+		env.Log.Info("swept", "setting", c.label, "steps/s", int(r.Throughput), "cpu us/step", fmt.Sprintf("%.1f", r.CPU))
+		table.Rows = append(table.Rows, []string{c.label, suite.Number(r.Throughput), suite.Number(r.CPU)})
+		if r.Throughput > fastest {
+			fastest, best = r.Throughput, s
+		}
+	}
+	return best, table, nil
+}
+
+// candidates are the settings that a sweep tries.
+type candidates struct {
+	sql, loop []sqlSetting
+	host      []hostSetting
+	river     []riverSetting
+}
+
+func settings(f suite.Form) candidates {
+	var c candidates
+	for _, shape := range suite.Pick(f, []shape{alternate, pipeline}, []shape{alternate, pipeline}, []shape{alternate}) {
+		for _, connections := range suite.Pick(f, []int{1, 2, 3, 4}, []int{2, 3}, []int{2}) {
+			for _, batch := range suite.Pick(f, []int{500, 1000, 2000}, []int{1000}, []int{100}) {
+				c.sql = append(c.sql, sqlSetting{Shape: shape, Connections: connections, Batch: batch})
+			}
+		}
+	}
+	for _, connections := range suite.Pick(f, []int{1, 2, 4, 8}, []int{4}, []int{2}) {
+		c.loop = append(c.loop, sqlSetting{Shape: loop, Connections: connections, Batch: 100})
+	}
+	for _, slots := range suite.Pick(f, []int{500, 1000, 2000, 5000}, []int{2000}, []int{200}) {
+		for _, batch := range suite.Pick(f, []int{500, 1000}, []int{1000}, []int{100}) {
+			if batch <= slots {
+				c.host = append(c.host, hostSetting{slots: slots, batch: batch})
+			}
+		}
+	}
+	for _, workers := range suite.Pick(f, []int{500, 1000, 2000, 5000}, []int{1000}, []int{100}) {
+		for _, pool := range suite.Pick(f, []int{4, 10}, []int{4}, []int{4}) {
+			c.river = append(c.river, riverSetting{Workers: workers, Pool: pool})
+		}
+	}
+	return c
+}

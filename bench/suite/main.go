@@ -1,0 +1,59 @@
+// Command suite is `make bench`: it measures stephost beside its peers and
+// beside what PostgreSQL can do, and ends with one line for each figure. See
+// internal/suite for what a scenario is.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/stephost/stephost/bench/suite/internal/child"
+	"github.com/stephost/stephost/bench/suite/internal/drain"
+	"github.com/stephost/stephost/bench/suite/internal/stamps"
+	"github.com/stephost/stephost/bench/suite/internal/suite"
+)
+
+// scenarios is the list, in the order in which they run and are reported.
+func scenarios() []suite.Scenario {
+	var all []suite.Scenario
+	all = append(all, drain.Scenarios()...)
+	return all
+}
+
+// children are what the suite starts in processes of their own.
+func children() map[string]child.Program {
+	all := make(map[string]child.Program)
+	for _, programs := range []map[string]child.Program{drain.Programs()} {
+		for name, program := range programs {
+			all[name] = program
+		}
+	}
+	return all
+}
+
+// asOther runs this program as what the suite has started it for, if it has.
+func asOther(args []string) (code int, other bool) {
+	switch {
+	case len(args) > 0 && args[0] == child.Command:
+		return child.Main(args[1:], children()), true
+	case len(args) > 0 && args[0] == stamps.PluginCommand:
+		return stamps.PluginMain(args[1:]), true
+	}
+	return 0, false
+}
+
+func main() {
+	if code, other := asOther(os.Args[1:]); other {
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
