@@ -11,6 +11,7 @@ import (
 
 	"github.com/stephost/stephost/host/config"
 	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq"
 )
 
 const (
@@ -25,22 +26,24 @@ const (
 // counts by the clock and not when somebody scrapes, so a scrape costs nothing
 // in the database.
 type deadLetters struct {
-	count  func(ctx context.Context, queue string, limit int64) (int64, error)
+	count  func(ctx context.Context, queues []string, limit int64) ([]pgmq.QueueCount, error)
 	queues func() []string
 	log    hclog.Logger
 	desc   *prometheus.Desc
 
 	end  context.CancelFunc
 	loop sync.WaitGroup
-	// failing are the queues that could not be counted the last time, so that it
-	// is said once; it belongs to the loop.
-	failing map[string]bool
+	// failing are the queues that could not be counted the last time, and
+	// unanswered is whether the database was to blame, so that it is said once;
+	// both belong to the loop.
+	failing    map[string]bool
+	unanswered bool
 
 	mu     sync.Mutex
 	counts map[string]int64 // of the last round; a queue that could not be counted is absent
 }
 
-func newDeadLetters(count func(context.Context, string, int64) (int64, error), queues func() []string, log hclog.Logger) *deadLetters {
+func newDeadLetters(count func(context.Context, []string, int64) ([]pgmq.QueueCount, error), queues func() []string, log hclog.Logger) *deadLetters {
 	return &deadLetters{
 		count: count, queues: queues, log: log, end: func() {}, failing: make(map[string]bool),
 		desc: prometheus.NewDesc("stephost_dead_letters", "Messages in the dead-letter queue at the last count, up to 10000.", []string{"queue"}, nil),
@@ -83,23 +86,25 @@ func (d *deadLetters) stop() {
 }
 
 func (d *deadLetters) round(ctx context.Context) {
-	counts := make(map[string]int64)
-	for _, queue := range d.queues() {
-		n, err := d.count(ctx, queue, countLimit)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, queues.ErrQueueMissing):
-			n = 0 // it is created with its first letter
-		case err != nil:
-			if !d.failing[queue] {
-				d.log.Warn("dead letters cannot be counted", "queue", queue, "error", err)
+	answers, err := d.count(ctx, d.queues(), countLimit)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil && !d.unanswered {
+		d.log.Warn("dead letters cannot be counted", "error", err)
+	}
+	d.unanswered = err != nil
+	counts := make(map[string]int64, len(answers))
+	for _, c := range answers {
+		if c.Err != nil && !errors.Is(c.Err, queues.ErrQueueMissing) { // that is created with its first letter
+			if !d.failing[c.Queue] {
+				d.log.Warn("dead letters cannot be counted", "queue", c.Queue, "error", c.Err)
 			}
-			d.failing[queue] = true
+			d.failing[c.Queue] = true
 			continue
 		}
-		delete(d.failing, queue)
-		counts[queue] = n
+		delete(d.failing, c.Queue)
+		counts[c.Queue] = c.Messages
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

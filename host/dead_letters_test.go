@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq"
 )
 
 // TestDeadLettersAreCounted: what is shown was counted in the last round; what
@@ -28,15 +29,22 @@ func TestDeadLettersAreCounted(t *testing.T) {
 		const missing, failing = -1, -2
 		var world atomic.Pointer[map[string]int64]
 		world.Store(&map[string]int64{"a_dead": 3, "b_dead": missing, "c_dead": failing})
-		d := newDeadLetters(func(_ context.Context, queue string, limit int64) (int64, error) {
-			switch n := (*world.Load())[queue]; n {
-			case missing:
-				return 0, &queues.MissingQueueError{Queue: queue}
-			case failing:
-				return 0, errors.New("no connection")
-			default:
-				return min(n, limit), nil
+		var down atomic.Bool
+		d := newDeadLetters(func(_ context.Context, names []string, limit int64) (counts []pgmq.QueueCount, err error) {
+			if down.Load() {
+				return nil, errors.New("no connection")
 			}
+			for _, queue := range names {
+				switch n := (*world.Load())[queue]; n {
+				case missing:
+					counts = append(counts, pgmq.QueueCount{Queue: queue, Err: &queues.MissingQueueError{Queue: queue}})
+				case failing:
+					counts = append(counts, pgmq.QueueCount{Queue: queue, Err: errors.New("it is locked")})
+				default:
+					counts = append(counts, pgmq.QueueCount{Queue: queue, Messages: min(n, limit)})
+				}
+			}
+			return counts, nil
 		}, func() []string { return slices.Collect(maps.Keys(*world.Load())) }, hclog.NewNullLogger())
 		shows := func(lines ...string) {
 			t.Helper()
@@ -59,5 +67,8 @@ func TestDeadLettersAreCounted(t *testing.T) {
 		world.Store(&map[string]int64{"a_dead": 20_000, "d_dead": 1})
 		time.Sleep(countEvery)
 		shows(`stephost_dead_letters{queue="a_dead"} 10000`, `stephost_dead_letters{queue="d_dead"} 1`)
+		down.Store(true)
+		time.Sleep(countEvery)
+		shows()
 	})
 }

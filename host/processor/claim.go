@@ -111,18 +111,18 @@ func (l *lane) claimFailed(ctx context.Context, why look, err error) {
 func (l *lane) lookAhead(ctx context.Context, found bool) {
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	states, err := l.opts.Broker.Probe(ctx, []string{l.queue})
-	if err != nil || len(states) != 1 || states[0].Err != nil {
+	state, err := l.opts.Broker.LookAhead(ctx, l.queue)
+	if err != nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.opts.Now()
-	if states[0].Visible {
+	if state.Visible {
 		l.hunger.overlooked(now, found)
 	}
-	if states[0].NextDue >= 0 {
-		l.hunger.dueIn(now, states[0].NextDue)
+	if state.NextDue >= 0 {
+		l.hunger.dueIn(now, state.NextDue)
 	}
 }
 

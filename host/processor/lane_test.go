@@ -356,15 +356,15 @@ func TestDelayedMessageOfAnotherProducerIsPickedUpAfterASweep(t *testing.T) {
 	b.settled(1)
 }
 
-// dueAtProbe makes everything visible just before it is asked what is.
-type dueAtProbe struct {
+// dueAtLookAhead makes everything visible just before it is asked what is.
+type dueAtLookAhead struct {
 	queues.Broker
 	release func()
 }
 
-func (b dueAtProbe) Probe(ctx context.Context, names []string) ([]queues.QueueState, error) {
+func (b dueAtLookAhead) LookAhead(ctx context.Context, queue string) (queues.QueueState, error) {
 	b.release()
-	return b.Broker.Probe(ctx, names)
+	return b.Broker.LookAhead(ctx, queue)
 }
 
 func TestMessageThatBecomesDueBetweenTheClaimAndTheLookAheadIsFound(t *testing.T) {
@@ -376,7 +376,7 @@ func TestMessageThatBecomesDueBetweenTheClaimAndTheLookAheadIsFound(t *testing.T
 			var once sync.Once
 			ready := make(chan struct{})
 			b = setup(t, newScripted(func(context.Context, *pluginv1.Step) *pluginv1.Result { return succeeded(`null`) }), func(o *processor.Options) {
-				o.Broker = dueAtProbe{o.Broker, func() {
+				o.Broker = dueAtLookAhead{o.Broker, func() {
 					<-ready
 					once.Do(func() {
 						b.exec1(`UPDATE pgmq.q_ns_queue SET vt = clock_timestamp() WHERE vt > clock_timestamp() + interval '30 minutes'`)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stephost/stephost/queues"
@@ -22,6 +23,9 @@ type Broker struct {
 	work, settle, beat *pgxpool.Pool
 	// prune is the connection of Pass: it is opened by the first one.
 	prune *pgxpool.Pool
+	// once is how to run a statement whose text is one of many: unprepared, unless
+	// the DSN has its own way.
+	once pgx.QueryExecMode
 
 	incarnation atomic.Uint64
 	pooled      atomic.Bool // a pooler stands before the server
@@ -92,6 +96,9 @@ func (b *Broker) openPools(ctx context.Context) error {
 			return err
 		}
 		*p.pool = pool
+	}
+	if b.once = b.work.Config().ConnConfig.DefaultQueryExecMode; b.once == pgx.QueryExecModeCacheStatement {
+		b.once = pgx.QueryExecModeExec
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ConnectTimeout)
 	defer cancel()

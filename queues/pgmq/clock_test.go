@@ -164,6 +164,8 @@ func everyStatement(t *testing.T, b *bundle) {
 	_, err = b.Send(ctx, "orders", slices.Concat(sends("", `1`, `2`, `3`, `4`, `5`, `6`), []queues.Outgoing{{Body: []byte(`7`), Delay: time.Hour}}))
 	must(err)
 	_, err = b.Probe(ctx, []string{"orders", "results", "nobody"})
+	require.NoError(t, err)
+	_, err = b.LookAhead(ctx, "orders")
 	must(err)
 	// Full claims, so that a floor is passed.
 	got := append(b.claim("orders", 2), b.claim("orders", 2)...)
@@ -211,7 +213,7 @@ func everyTool(t *testing.T, b *bundle) {
 	require.EqualValues(t, 1, report.Done)
 	must(b.DeadDiscard(ctx, "orders_dead", DeadIDs(3), DiscardOptions{Delete: true}))
 	must(b.Peek(ctx, "orders", 10))
-	must(b.CountMessages(ctx, "orders", 10))
+	must(b.CountMessages(ctx, []string{"orders"}, 10))
 	must(b.ListQueues(ctx))
 	must(b.Exists(ctx, "orders"))
 	require.NoError(t, b.Ping(ctx))

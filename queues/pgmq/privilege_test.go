@@ -127,7 +127,11 @@ func (p *poor) perform() (doing []Task, err error) {
 		}
 		require.Equal(p.t, queues.Settled, settled.Status)
 	}
-	if _, err := b.CountMessages(ctx, "dead", 10); err != nil {
+	counts, err := b.CountMessages(ctx, []string{"dead"}, 10)
+	if err == nil {
+		err = counts[0].Err
+	}
+	if err != nil {
 		return []Task{TaskCount}, err
 	}
 	return []Task{TaskPrune}, p.prune(b)

@@ -12,16 +12,6 @@ import (
 	"github.com/stephost/stephost/queues"
 )
 
-const (
-	// One statement holds two locks for each queue that it looks at until it
-	// ends; a few dozen stay within the server's lock table.
-	probeChunk = 64
-	// How long to wait for a locked table, and how long while finding out which
-	// one it is.
-	probeLockTimeout   = 200 * time.Millisecond
-	isolateLockTimeout = 20 * time.Millisecond
-)
-
 // Probe implements queues.Prober. It uses one connection and reads two index
 // entries of each queue. A queue that is missing or locked by someone, for a
 // TRUNCATE say, costs the others about a third of a second.
@@ -42,67 +32,43 @@ func (b *Broker) Probe(ctx context.Context, names []string) ([]queues.QueueState
 	}
 	b.layouts.refresh(names, found)
 	states := make([]queues.QueueState, len(names))
-	var present []int
+	var present []probed
 	for i, name := range names {
 		states[i] = queues.QueueState{Queue: name, NextDue: -1, Missing: found[name] == nil}
 		if !states[i].Missing {
-			present = append(present, i)
+			present = append(present, probed{&states[i], found[name]})
 		}
 	}
-	p := prober{conn: conn, found: found, states: states}
-	for len(present) > 0 {
-		n := min(len(present), probeChunk)
-		if err := p.chunk(ctx, present[:n], probeLockTimeout); err != nil {
-			return nil, fmt.Errorf("probe queues: %w", b.explain(err))
+	p := prober{conn}
+	err = inChunks(ctx, present, p.ask, func(q probed, err error) {
+		if sqlState(err) == "42P01" {
+			q.state.Missing = true
+			return
 		}
-		present = present[n:]
-	}
-	for i := range states {
-		states[i].Err = b.explain(states[i].Err)
+		q.state.Err = b.explain(fmt.Errorf("probe queue %q: %w", q.state.Queue, err))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("probe queues: %w", b.explain(err))
 	}
 	return states, nil
 }
 
-type prober struct {
-	conn   *pgxpool.Conn
-	found  map[string]*layout
-	states []queues.QueueState
+// probed is a queue that is looked into.
+type probed struct {
+	state  *queues.QueueState
+	layout *layout
 }
 
-// chunk probes some of the queues, and halves them when one is in the way. Its
-// error is for a database that does not answer.
-func (p *prober) chunk(ctx context.Context, at []int, lockTimeout time.Duration) error {
-	err := p.ask(ctx, at, lockTimeout)
-	switch {
-	case err == nil:
-		return nil
-	case sqlState(err) == "" || ctx.Err() != nil || strings.HasPrefix(sqlState(err), "57P") || strings.HasPrefix(sqlState(err), "08"):
-		return err
-	case len(at) > 1:
-		half := len(at) / 2
-		if err := p.chunk(ctx, at[:half], isolateLockTimeout); err != nil {
-			return err
-		}
-		return p.chunk(ctx, at[half:], isolateLockTimeout)
-	}
-	state := &p.states[at[0]]
-	if sqlState(err) == "42P01" {
-		state.Missing = true
-		return nil
-	}
-	state.Err = fmt.Errorf("probe queue %q: %w", state.Queue, err)
-	return nil
-}
+type prober struct{ conn *pgxpool.Conn }
 
-func (p *prober) ask(ctx context.Context, at []int, lockTimeout time.Duration) error {
+// ask is for inChunks.
+func (p prober) ask(ctx context.Context, some []probed, lockTimeout time.Duration) error {
 	var sql strings.Builder
-	for i, index := range at {
-		q := p.found[p.states[index].Queue].q
+	for i, q := range some {
 		if i > 0 {
 			sql.WriteString(" UNION ALL ")
 		}
-		fmt.Fprintf(&sql, `SELECT %d, (SELECT (extract(epoch FROM statement_timestamp() - vt) * 1000000)::bigint FROM %s WHERE vt <= statement_timestamp() ORDER BY vt LIMIT 1),
-			(SELECT (extract(epoch FROM vt - statement_timestamp()) * 1000000)::bigint FROM %s WHERE vt > statement_timestamp() ORDER BY vt LIMIT 1)`, i, q, q)
+		fmt.Fprintf(&sql, "SELECT %d, %s", i, outlook(q.layout))
 	}
 	return pgx.BeginTxFunc(ctx, p.conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
@@ -117,16 +83,54 @@ func (p *prober) ask(ctx context.Context, at []int, lockTimeout time.Duration) e
 			wait, due *int64
 		)
 		_, err = pgx.ForEachRow(rows, []any{&i, &wait, &due}, func() error {
-			state := &p.states[at[i]]
-			state.Visible, state.OldestWait, state.NextDue = wait != nil, 0, -1
-			if wait != nil {
-				state.OldestWait = time.Duration(*wait) * time.Microsecond
-			}
-			if due != nil {
-				state.NextDue = time.Duration(*due) * time.Microsecond
-			}
+			look(some[i].state, wait, due)
 			return nil
 		})
 		return err
 	})
+}
+
+// outlook is two expressions: since when there is something to claim, and when the
+// next message becomes visible, both from now and in microseconds.
+func outlook(l *layout) string {
+	return `(SELECT (extract(epoch FROM statement_timestamp() - vt) * 1000000)::bigint FROM ` + l.q + ` WHERE vt <= statement_timestamp() ORDER BY vt LIMIT 1),
+			(SELECT (extract(epoch FROM vt - statement_timestamp()) * 1000000)::bigint FROM ` + l.q + ` WHERE vt > statement_timestamp() ORDER BY vt LIMIT 1)`
+}
+
+// look notes what an outlook said.
+func look(state *queues.QueueState, wait, due *int64) {
+	state.Visible, state.OldestWait, state.NextDue = wait != nil, 0, -1
+	if wait != nil {
+		state.OldestWait = time.Duration(*wait) * time.Microsecond
+	}
+	if due != nil {
+		state.NextDue = time.Duration(*due) * time.Microsecond
+	}
+}
+
+// LookAhead implements queues.Broker. It is one round trip, and not prepared: a
+// lane asks once after each burst, and hundreds of lanes would push their claims
+// out of the connections' statement caches.
+func (b *Broker) LookAhead(ctx context.Context, queue string) (queues.QueueState, error) {
+	if b.pooled.Load() {
+		// It also follows the server.
+		states, err := b.Probe(ctx, []string{queue})
+		if err != nil {
+			return queues.QueueState{}, err
+		}
+		return states[0], states[0].Err
+	}
+	ctx, cancel := context.WithTimeout(ctx, workTimeout)
+	defer cancel()
+	state := queues.QueueState{Queue: queue}
+	err := b.withLayout(ctx, b.work, queue, func(l *layout) error {
+		var wait, due *int64
+		err := b.work.QueryRow(ctx, "SELECT "+outlook(l), b.once).Scan(&wait, &due)
+		look(&state, wait, due)
+		return err
+	})
+	if err != nil {
+		return queues.QueueState{}, fmt.Errorf("look ahead in queue %q: %w", queue, err)
+	}
+	return state, nil
 }

@@ -72,3 +72,23 @@ func TestProbeUsesOneConnection(t *testing.T) {
 	require.NoError(t, b.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'stephost %'`).Scan(&connections))
 	require.LessOrEqual(t, connections, minMaxConnections)
 }
+
+func TestLookAhead(t *testing.T) {
+	t.Parallel()
+	overLayouts(t, func(t *testing.T, b *bundle) {
+		b.create("orders")
+		state, err := b.LookAhead(t.Context(), "orders")
+		require.NoError(t, err)
+		require.Equal(t, queues.QueueState{Queue: "orders", NextDue: -1}, state)
+		b.send("orders", `{}`)
+		b.exec(`SELECT pgmq.send('orders', '{}', 100)`)
+		state, err = b.LookAhead(t.Context(), "orders")
+		require.NoError(t, err)
+		require.True(t, state.Visible)
+		require.Greater(t, state.NextDue, 90*time.Second)
+		require.LessOrEqual(t, state.NextDue, 100*time.Second)
+		b.exec(`SELECT pgmq.drop_queue('orders')`)
+		_, err = b.LookAhead(t.Context(), "orders")
+		require.ErrorIs(t, err, queues.ErrQueueMissing)
+	})
+}

@@ -65,17 +65,20 @@ func (a *app) queuePurgeCommand(db *databaseFlags) *cobra.Command {
 // there are none. It guards against mistakes, not against messages that arrive
 // a moment later.
 func refuseLoss(ctx context.Context, broker *pgmq.Broker, names []string, refusal string) error {
+	counts, err := broker.CountMessages(ctx, names, countCap)
+	if err != nil {
+		return err
+	}
 	var full []string
-	for _, name := range names {
-		n, err := broker.CountMessages(ctx, name, countCap)
+	for _, c := range counts {
 		switch {
-		case errors.Is(err, queues.ErrQueueMissing):
-		case err != nil:
-			return err
-		case n == 1:
-			full = append(full, fmt.Sprintf("queue %q holds 1 message", name))
-		case n > 1:
-			full = append(full, fmt.Sprintf("queue %q holds %s messages", name, capped(n)))
+		case errors.Is(c.Err, queues.ErrQueueMissing):
+		case c.Err != nil:
+			return c.Err
+		case c.Messages == 1:
+			full = append(full, fmt.Sprintf("queue %q holds 1 message", c.Queue))
+		case c.Messages > 1:
+			full = append(full, fmt.Sprintf("queue %q holds %s messages", c.Queue, capped(c.Messages)))
 		}
 	}
 	if len(full) == 0 {
