@@ -11,11 +11,17 @@ LDFLAGS := -X main.version=$(VERSION)
 EXAMPLES := $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/examples/*/main.go))))
 GOFILES   = $(shell find . \( -path ./bin -o -path ./.stephost -o -path ./.git \) -prune -o -name '*.go' -print)
 TOOLS    := $(CURDIR)/bin/tools
+CHECKERS := honnef.co/go/tools/cmd/staticcheck
 
 # One package's tests may not take longer than this; all of them together stay
 # under ten minutes on two cores.
 TEST_TIMEOUT ?= 8m
 TEST_FLAGS   ?=
+
+# lint vets what `make test` compiles (-vet=off).
+# Most tests wait for processes and databases rather than compute: a package runs
+# four of them at once also where there are two cores.
+TEST_PARALLEL ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -gt 4 ] && echo "$$n" || echo 4)
 
 .PHONY: help
 help: ## list the targets
@@ -38,8 +44,8 @@ run: postgres build ## start everything, send sample orders and show each step (
 
 .PHONY: test
 test: go test-postgres cgo lint generate-check tidy-check test-sdks ## all checks, and all tests under the race detector
-	$(GO) test -race -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
-	cd $(SUITE) && $(GO) test -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+	$(GO) test -race -vet=off -parallel $(TEST_PARALLEL) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+	cd $(SUITE) && $(GO) test -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: test-quick
 test-quick: go test-postgres test-sdks ## the tests alone, without the race detector
@@ -51,7 +57,7 @@ mutants: go test-postgres ## break the delivery code in each way that matters an
 	STEPHOST_MUTANTS=all $(GO) test -run '^TestMutants$$' -v -timeout 60m ./host/processor
 
 .PHONY: lint
-lint: go $(TOOLS)/.stamp ## gofmt, go vet and staticcheck
+lint: go $(TOOLS)/.checkers ## gofmt, go vet and staticcheck
 	@unformatted=$$(gofmt -l $(GOFILES)); \
 	if [ -n "$$unformatted" ]; then \
 		printf 'not gofmt-clean, run `make fmt`:\n%s\n' "$$unformatted" >&2; exit 1; \
@@ -66,13 +72,18 @@ fmt: go ## format the Go and protocol files
 	@if [ -x $(TOOLS)/buf ]; then cd plugin/protocol && $(TOOLS)/buf format -w; fi
 
 .PHONY: generate
-generate: go $(TOOLS)/.stamp ## regenerate the code of the plugin protocol
+generate: go $(TOOLS)/.all ## regenerate the code of the plugin protocol
 	cd plugin/protocol && PATH="$(TOOLS):$$PATH" buf generate
 	cp plugin/protocol/stephost/plugin/v1/plugin.proto plugin/node/plugin.proto
 	cd plugin/protocol && $(TOOLS)/buf build --as-file-descriptor-set --exclude-source-info -o ../python/stephost/protocol.binpb
+	@TOOLS=$(TOOLS) scripts/generate-check.sh --record
 
 .PHONY: generate-check
-generate-check: go $(TOOLS)/.stamp ## lint the protocol and check that its generated code is up to date
+generate-check: go ## check that the generated code is what `make generate` wrote
+	@scripts/generate-check.sh --unchanged || $(MAKE) --no-print-directory generate-check-anew
+
+.PHONY: generate-check-anew
+generate-check-anew: go $(TOOLS)/.all
 	@TOOLS=$(TOOLS) scripts/generate-check.sh
 
 .PHONY: tidy-check
@@ -154,7 +165,13 @@ cgo:
 		echo 'the race detector needs a C compiler: install gcc and libc6-dev (Debian, Ubuntu) or the Xcode command line tools (macOS), or use `make test-quick`' >&2; exit 1; }
 	@[ "$$($(GO) env CGO_ENABLED)" = 1 ] || { echo 'the race detector needs CGO_ENABLED=1' >&2; exit 1; }
 
-$(TOOLS)/.stamp: tools/go.mod tools/go.sum
+# The generators take over a minute to build, and the tests do not need them.
+$(TOOLS)/.checkers: tools/go.mod tools/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools && $(GO) build -o $(TOOLS)/ $(CHECKERS)
+	@touch $@
+
+$(TOOLS)/.all: tools/go.mod tools/go.sum
 	@mkdir -p $(TOOLS)
 	cd tools && $(GO) build -o $(TOOLS)/ tool
 	@touch $@
