@@ -12,6 +12,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/child"
 	"github.com/stephost/stephost/bench/suite/internal/drain"
+	"github.com/stephost/stephost/bench/suite/internal/pickup"
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 )
@@ -20,13 +21,14 @@ import (
 func scenarios() []suite.Scenario {
 	var all []suite.Scenario
 	all = append(all, drain.Scenarios()...)
+	all = append(all, pickup.Scenarios()...)
 	return all
 }
 
 // children are what the suite starts in processes of their own.
 func children() map[string]child.Program {
 	all := make(map[string]child.Program)
-	for _, programs := range []map[string]child.Program{drain.Programs()} {
+	for _, programs := range []map[string]child.Program{drain.Programs(), pickup.Programs()} {
 		for name, program := range programs {
 			all[name] = program
 		}

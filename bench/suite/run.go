@@ -33,7 +33,7 @@ func parse(args []string) (f flags, err error) {
 	set.BoolVar(&f.quick, "quick", false, "fewer steps, rounds and scenarios, in under two minutes")
 	set.BoolVar(&f.list, "list", false, "list the scenarios")
 	set.StringVar(&f.only, "only", "", "run these scenarios, separated by commas")
-	set.IntVar(&f.rounds, "rounds", 0, "how often contenders take turns (default: 7, with --quick 3)")
+	set.IntVar(&f.rounds, "rounds", 0, "how often contenders take turns (default: 5, with --quick 3)")
 	set.StringVar(&f.bin, "bin", "bin", "directory of the built programs")
 	set.StringVar(&f.out, "out", "bench/results", "directory for the results")
 	set.StringVar(&f.docs, "docs", "docs/performance.md", "page whose block of figures the full form replaces")

@@ -4,18 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"os"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/stephost/stephost/bench/suite/internal/child"
+	"github.com/stephost/stephost/bench/suite/internal/riverclient"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 )
 
@@ -46,38 +41,32 @@ func (s riverSetting) contender() contender {
 type riverJobs struct{}
 
 func (riverJobs) create(ctx context.Context, db *suite.Database) error {
-	return withRiver(ctx, db, func(client *riverClients) error {
-		migrator, err := rivermigrate.New(riverpgxv5.New(client.pool), nil)
-		if err == nil {
-			_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-		}
-		if err != nil {
-			return fmt.Errorf("install River's tables: %w", err)
-		}
-		return nil
-	})
+	return riverclient.Install(ctx, db.DSN)
 }
 
 // fill uses River's own fastest way to insert.
 func (riverJobs) fill(ctx context.Context, db *suite.Database, steps int) error {
-	return withRiver(ctx, db, func(client *riverClients) error {
-		producer, err := client.new(nil)
-		if err != nil {
-			return err
+	clients, err := riverclient.Open(ctx, db.DSN, 2)
+	if err != nil {
+		return err
+	}
+	defer clients.Pool.Close()
+	producer, err := clients.New(riverConfig(nil))
+	if err != nil {
+		return err
+	}
+	const chunk = 5000
+	pad := strings.Repeat("x", bodySize-20)
+	for n := 0; n < steps; n += chunk {
+		params := make([]river.InsertManyParams, min(chunk, steps-n))
+		for i := range params {
+			params[i].Args = noopArgs{N: n + i, Pad: pad}
 		}
-		const chunk = 5000
-		pad := strings.Repeat("x", bodySize-20)
-		for n := 0; n < steps; n += chunk {
-			params := make([]river.InsertManyParams, min(chunk, steps-n))
-			for i := range params {
-				params[i].Args = noopArgs{N: n + i, Pad: pad}
-			}
-			if _, err := producer.InsertManyFast(ctx, params); err != nil {
-				return fmt.Errorf("insert jobs into River: %w", err)
-			}
+		if _, err := producer.InsertManyFast(ctx, params); err != nil {
+			return fmt.Errorf("insert jobs into River: %w", err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (riverJobs) verify(ctx context.Context, db *suite.Database, steps int) error {
@@ -107,41 +96,14 @@ type noopWorker struct{ river.WorkerDefaults[noopArgs] }
 // Work implements river.Worker.
 func (noopWorker) Work(context.Context, *river.Job[noopArgs]) error { return nil }
 
-// riverClients makes clients on one pool.
-type riverClients struct {
-	pool    *pgxpool.Pool
-	setting riverSetting
-}
-
-func withRiver(ctx context.Context, db *suite.Database, use func(*riverClients) error) error {
-	c, err := newRiverClients(ctx, riverSetting{DSN: db.DSN, Pool: 2})
-	if err != nil {
-		return err
-	}
-	defer c.pool.Close()
-	return use(c)
-}
-
-func newRiverClients(ctx context.Context, s riverSetting) (*riverClients, error) {
-	config, err := pgxpool.ParseConfig(s.DSN)
-	if err != nil {
-		return nil, err
-	}
-	config.MaxConns = int32(s.Pool) //nolint:gosec // a small number
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	return &riverClients{pool: pool, setting: s}, err
-}
-
-func (c *riverClients) new(queues map[string]river.QueueConfig) (*river.Client[pgx.Tx], error) {
+// riverConfig is that of `river bench`.
+func riverConfig(queues map[string]river.QueueConfig) river.Config {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &noopWorker{})
-	return river.NewClient(riverpgxv5.New(c.pool), &river.Config{
-		FetchCooldown:     2 * time.Millisecond,
-		FetchPollInterval: 20 * time.Millisecond,
-		Logger:            slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Queues:            queues,
-		Workers:           workers,
-	})
+	return river.Config{
+		FetchCooldown: 2 * time.Millisecond, FetchPollInterval: 20 * time.Millisecond,
+		Queues: queues, Workers: workers,
+	}
 }
 
 // RiverProgram is River as a child.
@@ -150,11 +112,11 @@ func RiverProgram(ctx context.Context, config json.RawMessage, serve func(child.
 	if err := json.Unmarshal(config, &s); err != nil {
 		return err
 	}
-	clients, err := newRiverClients(ctx, s)
+	clients, err := riverclient.Open(ctx, s.DSN, s.Pool)
 	if err != nil {
 		return err
 	}
-	defer clients.pool.Close()
+	defer clients.Pool.Close()
 	stop := func() error { return nil }
 	defer func() { _ = stop() }()
 	return serve(func(ctx context.Context, ask json.RawMessage) (any, error) {
@@ -163,7 +125,7 @@ func RiverProgram(ctx context.Context, config json.RawMessage, serve func(child.
 			return nil, err
 		}
 		var settled int
-		settled, stop, err = clients.drain(ctx, r.Steps)
+		settled, stop, err = drainRiver(ctx, clients, s.Workers, r.Steps)
 		if err == nil && r.Again {
 			err, stop = stop(), func() error { return nil }
 		}
@@ -171,11 +133,11 @@ func RiverProgram(ctx context.Context, config json.RawMessage, serve func(child.
 	})
 }
 
-// drain starts a client, as its first claim cannot be held back in another way,
+// drainRiver starts a client, as its first claim cannot be held back in another way,
 // and counts what is completed as `river bench` does: by a subscription, which tells
 // of a job once its completion is in the database.
-func (c *riverClients) drain(ctx context.Context, steps int) (settled int, stop func() error, err error) {
-	client, err := c.new(map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: c.setting.Workers}})
+func drainRiver(ctx context.Context, clients *riverclient.Clients, workers, steps int) (settled int, stop func() error, err error) {
+	client, err := clients.New(riverConfig(map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: workers}}))
 	if err != nil {
 		return 0, func() error { return nil }, err
 	}

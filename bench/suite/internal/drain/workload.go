@@ -36,12 +36,7 @@ const (
 )
 
 func (pgmqQueue) create(ctx context.Context, db *suite.Database) error {
-	_, err := db.Conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`,
-		[]string{hostproc.Queue, hostproc.DeadQueue, hostproc.ResultQueue})
-	if err != nil {
-		return fmt.Errorf("make the queues: %w", err)
-	}
-	return nil
+	return db.CreateQueues(ctx, hostproc.Queue, hostproc.DeadQueue, hostproc.ResultQueue)
 }
 
 // fill inserts all steps in one statement, due one after the other.

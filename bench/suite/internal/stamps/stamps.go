@@ -19,17 +19,18 @@ type Stamps struct {
 	places []int64
 }
 
-// Create makes a file with n places, all of them empty.
-func Create(path string, n int) (*Stamps, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+// Create makes a file in a directory with n places, all of them empty.
+func Create(dir string, n int) (_ *Stamps, path string, err error) {
+	file, err := os.CreateTemp(dir, "stamps-")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer file.Close()
 	if err := file.Truncate(int64(n) * 8); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return mapFile(file)
+	s, err := mapFile(file)
+	return s, file.Name(), err
 }
 
 // Open maps a file that Create made.
@@ -75,8 +76,8 @@ func (s *Stamps) At(place int) int64 { return atomic.LoadInt64(&s.places[place])
 // Len is how many places there are.
 func (s *Stamps) Len() int { return len(s.places) }
 
-// Wait waits until a place has its time. It looks every 200 µs; the time itself is
-// exact.
+// Wait waits until a place has its time. It looks every 2 ms, so that looking does not
+// disturb what is measured; the time itself is exact.
 func (s *Stamps) Wait(place int, patience time.Duration) (int64, bool) {
 	deadline := time.Now().Add(patience)
 	for {
@@ -86,7 +87,7 @@ func (s *Stamps) Wait(place int, patience time.Duration) (int64, bool) {
 		if time.Now().After(deadline) {
 			return 0, false
 		}
-		time.Sleep(200 * time.Microsecond)
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 

@@ -69,7 +69,7 @@ type Options struct {
 func Start(ctx context.Context, opts Options) (_ *Env, err error) {
 	env := &Env{Form: opts.Form, Rounds: opts.Rounds, Programs: opts.Programs, Log: opts.Log}
 	if env.Rounds == 0 {
-		env.Rounds = Pick(opts.Form, 7, 3, 1)
+		env.Rounds = Pick(opts.Form, 5, 3, 1)
 	}
 	defer func() {
 		if err != nil {
@@ -164,6 +164,14 @@ func (d *Database) Exec(ctx context.Context, statements ...string) error {
 		if _, err := d.Conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("%s: %w", firstLine(sql), err)
 		}
+	}
+	return nil
+}
+
+// CreateQueues creates queues.
+func (d *Database) CreateQueues(ctx context.Context, names ...string) error {
+	if _, err := d.Conn.Exec(ctx, `SELECT pgmq.create(q) FROM unnest($1::text[]) q`, names); err != nil {
+		return fmt.Errorf("create queues: %w", err)
 	}
 	return nil
 }
