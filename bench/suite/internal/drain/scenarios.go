@@ -20,7 +20,7 @@ func Scenarios() []suite.Scenario {
 
 // Programs are the children of this package.
 func Programs() map[string]child.Program {
-	return map[string]child.Program{sqlChild: SQLProgram, riverChild: RiverProgram}
+	return map[string]child.Program{sqlChild: SQLProgram, riverChild: RiverProgram, brokerChild: BrokerProgram}
 }
 
 func best(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
@@ -50,23 +50,27 @@ func best(ctx context.Context, env *suite.Env) (result suite.Result, err error) 
 	if err := add(consumer.contender(), table, err); err != nil {
 		return result, err
 	}
+	contenders = append(contenders, brokerSetting{Workers: sql.Connections, Batch: 1000}.contender())
 	got, err := rounds(ctx, env, n, contenders)
 	if err != nil {
 		return result, err
 	}
-	ours, limit, theirs, plain := got[0], got[1], got[2], got[3]
+	ours, limit, theirs, plain, statements := got[0], got[1], got[2], got[3], got[4]
 	result.Figures = []suite.Figure{
 		suite.Of("drain", "steps/s", ours.throughput()),
 		suite.Of("drain_sql", "steps/s", limit.throughput()),
 		suite.Of("drain_river", "steps/s", theirs.throughput()),
 		suite.Of("drain_loop", "steps/s", plain.throughput()),
+		suite.Of("drain_statements", "steps/s", statements.throughput()),
 		ratio("drain_vs_river", ours, theirs).WithGoal(suite.AtLeast(2.5, 3)),
 		ratio("drain_vs_sql", ours, limit).WithGoal(suite.AtLeast(0.85, 1)),
 		ratio("drain_vs_loop", ours, plain),
+		ratio("drain_vs_statements", ours, statements),
 		suite.Of("cpu_per_step", "us", ours.cpu()),
 		suite.Of("cpu_per_step_sql", "us", limit.cpu()),
 		suite.Of("cpu_per_step_river", "us", theirs.cpu()),
 		suite.Of("cpu_per_step_loop", "us", plain.cpu()),
+		suite.Of("cpu_per_step_statements", "us", statements.cpu()),
 		suite.Of("cpu_vs_river", "x", stat.Ratios(ours.cpu(), theirs.cpu())),
 		suite.Of("host_rss", "MB", ours.of(func(r run) float64 { return megabytes(r.Peak) })),
 	}
@@ -80,11 +84,19 @@ func ratio(name string, a, b runs) suite.Figure {
 }
 
 func fifty(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
-	n, _ := steps(env.Form)
-	contenders := []contender{
-		hostSetting{slots: 50, batch: 100}.contender(),
-		riverSetting{Workers: 50, Pool: 4}.contender(),
+	n, swept := steps(env.Form)
+	var candidates []riverSetting
+	for _, pool := range suite.Pick(env.Form, []int{4, 10}, []int{10}, []int{4}) {
+		candidates = append(candidates, riverSetting{Workers: 50, Pool: pool})
 	}
+	river, table, err := sweep(ctx, env, "Sweep of River", swept, candidates)
+	if err != nil {
+		return result, err
+	}
+	if len(table.Rows) > 0 {
+		result.Tables = append(result.Tables, table)
+	}
+	contenders := []contender{hostSetting{slots: 50, batch: 100}.contender(), river.contender()}
 	got, err := rounds(ctx, env, suite.Pick(env.Form, n, n/2, n), contenders)
 	if err != nil {
 		return result, err
@@ -96,7 +108,7 @@ func fifty(ctx context.Context, env *suite.Env) (result suite.Result, err error)
 		suite.Of("cpu_per_step_50", "us", got[0].cpu()),
 		suite.Of("cpu_vs_river_50", "x", stat.Ratios(got[0].cpu(), got[1].cpu())),
 	}
-	result.Tables = []suite.Table{details("Drain with 50 in flight", contenders, got)}
+	result.Tables = append(result.Tables, details("Drain with 50 in flight", contenders, got))
 	result.Charts = []suite.Chart{chart("drain-50", "No-op steps drained per second with 50 in flight", contenders, got)}
 	return result, nil
 }

@@ -39,7 +39,7 @@ type candidates struct {
 func settings(f suite.Form) candidates {
 	var c candidates
 	for _, shape := range suite.Pick(f, []shape{alternate, pipeline}, []shape{alternate, pipeline}, []shape{alternate}) {
-		for _, connections := range suite.Pick(f, []int{2, 3, 4}, []int{3}, []int{2}) {
+		for _, connections := range suite.Pick(f, []int{2, 3, 4}, []int{2}, []int{2}) {
 			for _, batch := range suite.Pick(f, []int{1000, 2000}, []int{1000}, []int{100}) {
 				c.sql = append(c.sql, sqlSetting{Shape: shape, Connections: connections, Batch: batch})
 			}
@@ -48,15 +48,15 @@ func settings(f suite.Form) candidates {
 	for _, connections := range suite.Pick(f, []int{1, 4, 8}, []int{4}, []int{2}) {
 		c.loop = append(c.loop, sqlSetting{Shape: loop, Connections: connections, Batch: 100})
 	}
-	for _, slots := range suite.Pick(f, []int{1000, 2000, 5000}, []int{2000}, []int{200}) {
+	for _, slots := range suite.Pick(f, []int{1000, 2000, 5000}, []int{2000, 5000}, []int{200}) {
 		for _, batch := range suite.Pick(f, []int{500, 1000}, []int{1000}, []int{100}) {
 			if batch <= slots {
 				c.host = append(c.host, hostSetting{slots: slots, batch: batch})
 			}
 		}
 	}
-	for _, workers := range suite.Pick(f, []int{500, 1000, 2000}, []int{1000}, []int{100}) {
-		for _, pool := range suite.Pick(f, []int{4, 10}, []int{4}, []int{4}) {
+	for _, workers := range suite.Pick(f, []int{500, 1000, 2000}, []int{2000}, []int{100}) {
+		for _, pool := range suite.Pick(f, []int{4, 10}, []int{10}, []int{4}) {
 			c.river = append(c.river, riverSetting{Workers: workers, Pool: pool})
 		}
 	}

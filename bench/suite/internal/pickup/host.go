@@ -42,26 +42,26 @@ func startHost(ctx context.Context, env *suite.Env, messages int) (_ *hostSide, 
 	return s, err
 }
 
-func (s *hostSide) sample(ctx context.Context, n int) ([]time.Duration, error) {
-	latencies := make([]time.Duration, 0, n)
+func (s *hostSide) sample(ctx context.Context, n int) (got latencies, err error) {
 	for range n {
 		if err := pause(ctx); err != nil {
-			return nil, err
+			return got, err
 		}
 		sent := stamps.Now()
 		_, err := s.db.Conn.Exec(ctx, `SELECT pgmq.send($1::text, jsonb_build_object('n', $2::int))`, hostproc.Queue, s.sent)
 		if err != nil {
-			return nil, fmt.Errorf("send a message: %w", err)
+			return got, fmt.Errorf("send a message: %w", err)
 		}
+		committed := stamps.Now()
 		started, ok := s.stamps.Wait(s.sent, patience)
 		if !ok {
-			return nil, fmt.Errorf("message %d was not picked up within %v", s.sent, patience)
+			return got, fmt.Errorf("message %d was not picked up within %v", s.sent, patience)
 		}
-		latencies = append(latencies, time.Duration(started-sent))
+		got.add(time.Duration(started-sent), time.Duration(committed-sent))
 		s.sent++
 	}
 	// What was picked up is settled as well.
-	return latencies, s.host.WaitSucceeded(ctx, hostproc.Namespace, s.sent)
+	return got, s.host.WaitSucceeded(ctx, hostproc.Namespace, s.sent)
 }
 
 func (s *hostSide) stop(ctx context.Context) error {

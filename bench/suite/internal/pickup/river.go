@@ -28,8 +28,6 @@ type riverConfig struct{ DSN string }
 
 type request struct{ Samples int }
 
-type answer struct{ Nanoseconds []int64 }
-
 func startRiver(ctx context.Context, env *suite.Env) (_ *riverSide, err error) {
 	s := &riverSide{}
 	defer func() {
@@ -47,16 +45,9 @@ func startRiver(ctx context.Context, env *suite.Env) (_ *riverSide, err error) {
 	return s, err
 }
 
-func (s *riverSide) sample(ctx context.Context, n int) ([]time.Duration, error) {
-	var got answer
-	if err := s.child.Ask(ctx, request{Samples: n}, &got); err != nil {
-		return nil, err
-	}
-	latencies := make([]time.Duration, len(got.Nanoseconds))
-	for i, ns := range got.Nanoseconds {
-		latencies[i] = time.Duration(ns)
-	}
-	return latencies, nil
+func (s *riverSide) sample(ctx context.Context, n int) (got latencies, err error) {
+	err = s.child.Ask(ctx, request{Samples: n}, &got)
+	return got, err
 }
 
 func (s *riverSide) stop(ctx context.Context) error {
@@ -131,23 +122,24 @@ func RiverProgram(ctx context.Context, config json.RawMessage, serve func(child.
 	})
 }
 
-func insert(ctx context.Context, client *river.Client[pgx.Tx], started <-chan int64, n int) (a answer, err error) {
+func insert(ctx context.Context, client *river.Client[pgx.Tx], started <-chan int64, n int) (got latencies, err error) {
 	for i := range n {
 		if err := pause(ctx); err != nil {
-			return a, err
+			return got, err
 		}
 		sent := stamps.Now()
 		if _, err := client.Insert(ctx, stampArgs{N: i}, nil); err != nil {
-			return a, fmt.Errorf("insert a job: %w", err)
+			return got, fmt.Errorf("insert a job: %w", err)
 		}
+		inserted := stamps.Now()
 		select {
 		case at := <-started:
-			a.Nanoseconds = append(a.Nanoseconds, at-sent)
+			got.add(time.Duration(at-sent), time.Duration(inserted-sent))
 		case <-time.After(patience):
-			return a, fmt.Errorf("job %d was not picked up within %v", i, patience)
+			return got, fmt.Errorf("job %d was not picked up within %v", i, patience)
 		case <-ctx.Done():
-			return a, ctx.Err()
+			return got, ctx.Err()
 		}
 	}
-	return a, nil
+	return got, nil
 }

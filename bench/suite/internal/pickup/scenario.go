@@ -20,10 +20,18 @@ func Scenarios() []suite.Scenario {
 // Programs are the children of this package.
 func Programs() map[string]child.Program { return map[string]child.Program{riverChild: RiverProgram} }
 
+// latencies are those of messages that were sent one by one: until the handler's
+// start, and until the producer's send had returned, both from just before it.
+type latencies struct{ Start, Send []time.Duration }
+
+func (l *latencies) add(start, send time.Duration) {
+	l.Start, l.Send = append(l.Start, start), append(l.Send, send)
+}
+
 // side is one of the two that take turns.
 type side interface {
-	// sample sends messages one by one and returns the latency of each.
-	sample(ctx context.Context, n int) ([]time.Duration, error)
+	// sample sends messages one by one.
+	sample(ctx context.Context, n int) (latencies, error)
 	stop(ctx context.Context) error
 }
 
@@ -41,19 +49,20 @@ func idle(ctx context.Context, env *suite.Env) (result suite.Result, err error) 
 	}
 	defer func() { err = firstError(err, theirs.stop(ctx)) }()
 
-	var measured [2]stat.Sample
+	var measured, sends [2]stat.Sample
 	var ratios stat.Sample
 	for i := range blocks + 1 {
 		var medians [2]float64
 		for at, s := range []side{ours, theirs} {
-			latencies, err := s.sample(ctx, block)
+			got, err := s.sample(ctx, block)
 			if err != nil {
 				return result, err
 			}
-			sample := milliseconds(latencies)
+			sample := milliseconds(got.Start)
 			medians[at] = sample.Median()
 			if i > 0 { // the first block is warm-up
 				measured[at] = append(measured[at], sample...)
+				sends[at] = append(sends[at], milliseconds(got.Send)...)
 			}
 		}
 		env.Log.Info("picked up", "block", i, "stephost p50 ms", suite.Number(medians[0]), "River p50 ms", suite.Number(medians[1]))
@@ -61,8 +70,12 @@ func idle(ctx context.Context, env *suite.Env) (result suite.Result, err error) 
 			ratios = append(ratios, medians[0]/medians[1])
 		}
 	}
-	result.Figures = figures(measured[0], measured[1], ratios)
-	result.Tables = []suite.Table{table(measured[0], measured[1])}
+	result.Figures = append(figures(measured[0], measured[1], ratios),
+		suite.Figure{Name: "pickup_send_p50", Unit: "ms", Value: sends[0].Median()})
+	result.Tables = []suite.Table{table([]row{
+		{"stephost", measured[0]}, {"of that, the producer's send", sends[0]},
+		{"River", measured[1]}, {"of that, the producer's insert", sends[1]},
+	})}
 	return result, nil
 }
 
@@ -82,28 +95,30 @@ func figures(ours, theirs, ratios stat.Sample) []suite.Figure {
 	}
 }
 
-func table(ours, theirs stat.Sample) suite.Table {
+type row struct {
+	name    string
+	samples stat.Sample
+}
+
+func table(rows []row) suite.Table {
 	t := suite.Table{
-		Title:  "Pickup from an idle queue, in ms",
+		Title:  "Pickup from an idle queue, in ms; a send waits for its commit to be on disk",
 		Header: []string{"", "samples", "least", "p50", "p90", "p99", "most"},
 	}
-	for _, row := range []struct {
-		name string
-		s    stat.Sample
-	}{{"stephost", ours}, {"River", theirs}} {
-		cells := []string{row.name, fmt.Sprint(len(row.s))}
+	for _, r := range rows {
+		cells := []string{r.name, fmt.Sprint(len(r.samples))}
 		for _, q := range []float64{0, 0.5, 0.9, 0.99, 1} {
-			cells = append(cells, suite.Number(row.s.Quantile(q)))
+			cells = append(cells, suite.Number(r.samples.Quantile(q)))
 		}
 		t.Rows = append(t.Rows, cells)
 	}
 	return t
 }
 
-func milliseconds(latencies []time.Duration) stat.Sample {
-	s := make(stat.Sample, len(latencies))
-	for i, l := range latencies {
-		s[i] = l.Seconds() * 1e3
+func milliseconds(durations []time.Duration) stat.Sample {
+	s := make(stat.Sample, len(durations))
+	for i, d := range durations {
+		s[i] = d.Seconds() * 1e3
 	}
 	return s
 }
