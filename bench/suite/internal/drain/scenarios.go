@@ -14,7 +14,7 @@ func Scenarios() []suite.Scenario {
 		{Name: "drain", About: "throughput at the best setting, beside the SQL limit, River and a plain pgmq consumer", Run: best},
 		{Name: "drain-50", About: "throughput with 50 slots, beside River with 50 workers", Run: fifty},
 		{Name: "drain-results", About: "throughput with a result message for each step, beside SQL with the same inserts", Run: variant("results", pgmqQueue{results: true}, suite.AtLeast(0.8, 0))},
-		{Name: "drain-delete", About: "throughput with on_complete = \"delete\", beside SQL that deletes", Run: variant("delete", pgmqQueue{deleted: true}, nil)},
+		{Name: "drain-delete", About: "throughput with on_complete = \"delete\", beside SQL that deletes", FullOnly: true, Run: variant("delete", pgmqQueue{deleted: true}, nil)},
 	}
 }
 

@@ -36,8 +36,8 @@ type side interface {
 }
 
 func idle(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
-	block := suite.Pick(env.Form, 50, 20, 5)
-	blocks := suite.Pick(env.Form, 8, 4, 1)
+	block := suite.Pick(env.Form, 50, 15, 5)
+	blocks := suite.Pick(env.Form, 8, 3, 1)
 	ours, err := startHost(ctx, env, (blocks+1)*block)
 	if err != nil {
 		return result, err
