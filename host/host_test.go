@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -39,6 +40,23 @@ func TestLostNotificationIsFoundByThePoller(t *testing.T) {
 	b.quiet("a_queue")
 	b.send("a_queue", `{}`)
 	b.results(1)
+}
+
+// TestThrottledMessagesWaitForNobody: what a producer's throttle has kept silent
+// is found by the looks after the last notification, with neither a poller nor
+// another message.
+func TestThrottledMessagesWaitForNobody(t *testing.T) {
+	t.Parallel()
+	b := start(t, settings{events: `
+		deployment_mode = "EventDrivenOnly"
+		listener { safety_sweep = "1h" }`})
+	for round := range 15 {
+		for range 3 {
+			b.send("a_queue", `{}`)
+			time.Sleep(time.Duration(round) * time.Millisecond)
+		}
+		b.results(3 * (round + 1))
+	}
 }
 
 func TestEventDrivenOnlySweepsWhatNobodyAnnounced(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Version is the version of the schema that Install makes.
-const Version = 1
+const Version = 2
 
 // scripts has a directory for each version, with what brings a database there
 // from the version before.

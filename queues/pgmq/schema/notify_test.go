@@ -131,3 +131,63 @@ func TestDisableAndEnable(t *testing.T) {
 	d.refused("has no notifications", "SELECT pgmq.update_notify_insert('none', 1)")
 	d.refused("non-negative", "SELECT pgmq.enable_notify_insert('q', -1)")
 }
+
+// TestShortThrottleWritesNothing: what a lone message waits for.
+func TestShortThrottleWritesNothing(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	count := d.listen("q")
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	last := d.text("SELECT last_notified_at FROM pgmq.list_notify_insert_throttles()")
+	for range 3 {
+		d.exec("SELECT pg_sleep(0.021)")
+		d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	}
+	require.Equal(t, 4, count())
+	require.Equal(t, last, d.text("SELECT last_notified_at FROM pgmq.list_notify_insert_throttles()"))
+}
+
+// TestSessionsThatMeetGoByTheTable: no two announce at once, and those that
+// would share the throttle.
+func TestSessionsThatMeetGoByTheTable(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	noted := "SELECT last_notified_at > to_timestamp(0) FROM pgmq.list_notify_insert_throttles()"
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`) // has learned that the throttle is short
+	d.exec("SELECT pgmq.update_notify_insert('q', 20)")
+	d.exec("SELECT pg_sleep(0.021)")
+	count := d.listen("q")
+	announcing, err := d.connect().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = announcing.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1885826417, 'pgmq.q_q'::regclass::oid::integer)`)
+	require.NoError(t, err)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count(), "nothing was announced that can be relied on")
+	require.Equal(t, []string{"(t)"}, d.text(noted))
+	require.NoError(t, announcing.Rollback(t.Context()))
+}
+
+// TestPaceFollowsTheProducer: the throttle is for producers that are busy.
+func TestPaceFollowsTheProducer(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	d.exec("SELECT pg_sleep(0.05)")
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	count := d.listen("q")
+	d.exec("SELECT pg_sleep(0.006)") // less than the throttle
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count())
+
+	d.exec(`DO $$
+		DECLARE until timestamptz := clock_timestamp() + interval '30 s';
+		BEGIN
+			WHILE current_setting('pgmq.pace_' || 'pgmq.q_q'::regclass::oid)::float8 < 0.015 LOOP
+				PERFORM pgmq.send('q', '1'::jsonb);
+				ASSERT clock_timestamp() < until, 'a busy producer is not throttled';
+			END LOOP;
+		END $$`)
+	d.exec("SELECT pg_sleep(0.05)")
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, []string{"(t)"}, d.text("SELECT current_setting('pgmq.pace_' || 'pgmq.q_q'::regclass::oid)::float8 < 0.003"))
+}
