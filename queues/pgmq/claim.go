@@ -143,7 +143,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 
 // leaseBodies runs a claim statement, with bodies up to a size.
 func (b *Broker) leaseBodies(ctx context.Context, sql string, req queues.ClaimRequest, bodyLimit int, args ...any) (got []queues.Delivery, last time.Time, err error) {
-	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
+	rows, err := b.claims.of(req.Queue).Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
 	if err != nil {
 		return nil, last, err
 	}
