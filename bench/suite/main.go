@@ -12,6 +12,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/child"
 	"github.com/stephost/stephost/bench/suite/internal/drain"
+	"github.com/stephost/stephost/bench/suite/internal/handlers"
 	"github.com/stephost/stephost/bench/suite/internal/pickup"
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
@@ -41,6 +42,8 @@ func asOther(args []string) (code int, other bool) {
 	switch {
 	case len(args) > 0 && args[0] == child.Command:
 		return child.Main(args[1:], children()), true
+	case len(args) > 0 && args[0] == handlers.Command:
+		return handlers.Main(args[1:]), true
 	case len(args) > 0 && args[0] == stamps.PluginCommand:
 		return stamps.PluginMain(args[1:]), true
 	}

@@ -152,7 +152,7 @@ func (f flags) write(record report.Record) error {
 	if err != nil {
 		return err
 	}
-	return record.ReplaceBlock(f.docs, filepath.ToSlash(charts)+"/")
+	return record.ReplaceBlocks(f.docs, filepath.ToSlash(charts)+"/")
 }
 
 func (f flags) programs() (p suite.Programs, err error) {

@@ -25,8 +25,13 @@ func (r runs) of(value func(run) float64) stat.Sample {
 
 // rounds lets the contenders take turns; each round begins with another one.
 func rounds(ctx context.Context, env *suite.Env, steps int, contenders []contender) ([]runs, error) {
+	return turns(ctx, env, env.Rounds, steps, contenders)
+}
+
+// turns is rounds with a number of them that is not the environment's.
+func turns(ctx context.Context, env *suite.Env, rounds, steps int, contenders []contender) ([]runs, error) {
 	all := make([]runs, len(contenders))
-	for round := range env.Rounds {
+	for round := range rounds {
 		for i := range contenders {
 			at := (i + round) % len(contenders)
 			r, err := measure(ctx, env, contenders[at], steps)

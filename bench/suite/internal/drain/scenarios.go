@@ -10,12 +10,15 @@ import (
 
 // Scenarios of this package.
 func Scenarios() []suite.Scenario {
-	return []suite.Scenario{
+	all := []suite.Scenario{
 		{Name: "drain", About: "throughput at the best setting, beside the SQL limit, River and a plain pgmq consumer", Run: best},
 		{Name: "drain-50", About: "throughput with 50 slots, beside River with 50 workers", Run: fifty},
 		{Name: "drain-results", About: "throughput with a result message for each step, beside SQL with the same inserts", Run: variant("results", pgmqQueue{results: true}, suite.AtLeast(0.8, 0))},
 		{Name: "drain-delete", About: "throughput with on_complete = \"delete\", beside SQL that deletes", FullOnly: true, Run: variant("delete", pgmqQueue{deleted: true}, nil)},
+		{Name: "hosts", About: "throughput of 1, 2 and 4 hosts that share a queue", FullOnly: true, Run: several},
+		{Name: "price", About: "what a step costs PostgreSQL", FullOnly: true, Run: prices},
 	}
+	return append(all, knobScenarios()...)
 }
 
 // Programs are the children of this package.

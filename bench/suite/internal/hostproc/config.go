@@ -1,6 +1,7 @@
 package hostproc
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -8,6 +9,8 @@ import (
 // Config is the configuration of a host with one plugin and one namespace. The
 // zero value of each optional field leaves the host's default.
 type Config struct {
+	// ID must differ where several hosts share a database.
+	ID  string
 	DSN string
 	// Plugin is the plugin's program, Args its arguments.
 	Plugin string
@@ -40,7 +43,7 @@ const (
 func (c Config) HCL() string {
 	var b block
 	b.open("host")
-	b.text("id", "bench")
+	b.text("id", cmp.Or(c.ID, "bench"))
 	b.line(`admin { listen = "127.0.0.1:0" }`)
 	b.close()
 	b.open(`queue "pgmq"`)

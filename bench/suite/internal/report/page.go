@@ -23,6 +23,9 @@ func (r *Record) page() string {
 		for _, t := range e.Result.Tables {
 			fmt.Fprintf(&b, "%s:\n\n%s\n", t.Title, markdown(t.Header, t.Rows))
 		}
+		if e.Result.Block != "" {
+			r.charts(&b, e, "")
+		}
 	}
 	return b.String()
 }
@@ -40,6 +43,9 @@ func (r *Record) figures(charts string) string {
 	var b strings.Builder
 	var rows [][]string
 	for _, e := range r.Entries {
+		if e.Result.Block != "" {
+			continue
+		}
 		for _, f := range e.Result.Figures {
 			rows = append(rows, figureRow(e.Scenario, f))
 		}
@@ -47,11 +53,27 @@ func (r *Record) figures(charts string) string {
 	b.WriteString(markdown([]string{"scenario", "figure", "value", "unit", "least – most", "MAD", "bar", "stretch", ""}, rows))
 	b.WriteByte('\n')
 	for _, e := range r.Entries {
-		for _, c := range e.Result.Charts {
-			fmt.Fprintf(&b, "![%s](%s%s)\n\n", c.Title, charts, chartFile(r.Form, c))
+		if e.Result.Block == "" {
+			r.charts(&b, e, charts)
 		}
 	}
 	b.WriteString(r.machines())
+	return b.String()
+}
+
+func (r *Record) charts(b *strings.Builder, e Entry, way string) {
+	for _, c := range e.Result.Charts {
+		fmt.Fprintf(b, "![%s](%s%s)\n\n", c.Title, way, chartFile(r.Form, c))
+	}
+}
+
+// details are the tables and charts of a scenario.
+func (r *Record) details(e Entry, charts string) string {
+	var b strings.Builder
+	for _, t := range e.Result.Tables {
+		fmt.Fprintf(&b, "%s\n", markdown(t.Header, t.Rows))
+	}
+	r.charts(&b, e, charts)
 	return b.String()
 }
 

@@ -48,17 +48,22 @@ func TestOnlyTheBlockOfAPageIsReplaced(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join(t.TempDir(), "page.md")
 	record := Record{Form: suite.Full}
-	require.NoError(t, record.ReplaceBlock(page, ""), "a page that is not there")
+	require.NoError(t, record.ReplaceBlocks(page, ""), "a page that is not there")
 	require.NoFileExists(t, page)
 
-	require.NoError(t, os.WriteFile(page, []byte("before\n"+begin+"\nold\n"+end+"\nafter\n"), 0o600))
+	require.NoError(t, os.WriteFile(page, []byte("before\n"+begin("figures")+"\nold\n"+end("figures")+"\nafter\n"+begin("own")+"\nold\n"+end("own")), 0o600))
+	apart := entry("second", 2)
+	apart.Result.Block = "own"
+	apart.Result.Tables = []suite.Table{{Header: []string{"knob"}, Rows: [][]string{{"turned"}}}}
 	record.Add(entry("first", 1), []string{"first"})
-	require.NoError(t, record.ReplaceBlock(page, "../results/"))
+	record.Add(apart, []string{"first", "second"})
+	require.NoError(t, record.ReplaceBlocks(page, "../results/"))
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	require.Regexp(t, `(?s)^before\n`+begin+`\n\n.*`+"`first_x` \\| 1.00.* short .*\\(../results/first.svg\\)"+`.*\n\n`+end+`\nafter\n$`, string(text))
+	require.Regexp(t, `(?s)^before\n`+begin("figures")+`\n\n.*`+"`first_x` \\| 1.00.* short .*\\(../results/first.svg\\)"+`.*\n\n`+end("figures")+`\nafter\n`+begin("own")+`\n\n\| knob \|.*turned.*\(../results/second.svg\)\n\n`+end("own")+"$", string(text))
 	require.NotContains(t, string(text), "old")
+	require.NotContains(t, string(text), "second_x", "the figures of a scenario with a block of its own")
 
 	require.NoError(t, os.WriteFile(page, []byte("no markers"), 0o600))
-	require.ErrorContains(t, record.ReplaceBlock(page, ""), "no block of figures")
+	require.ErrorContains(t, record.ReplaceBlocks(page, ""), "no block of figures")
 }

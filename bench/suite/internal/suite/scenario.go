@@ -23,6 +23,10 @@ type Result struct {
 	// Tables are details, such as a sweep.
 	Tables []Table `json:"tables,omitempty"`
 	Charts []Chart `json:"charts,omitempty"`
+	// Block is the name of a block of its own in docs/performance.md, for a scenario
+	// that is not about how fast stephost is but about a part of that page: it gets
+	// the tables and charts, and the figures are not among all others there.
+	Block string `json:"block,omitempty"`
 }
 
 // Table is a table of the report.
