@@ -19,7 +19,8 @@ type ClaimRequest struct {
 	ID int64
 	// Sweep looks at every visible message, also those that became visible
 	// before the newest one that was claimed (a transaction that committed late).
-	// Without it the broker may start where the last claim ended.
+	// Without it the broker may start where the last claim ended. A broker that
+	// finds this costly may put it off: see SweepDue.
 	Sweep bool
 }
 
@@ -79,6 +80,9 @@ type Broker interface {
 	// Claim leases visible messages and returns them sorted by id. A lease
 	// runs from before the call: count its end from the moment you called.
 	Claim(ctx context.Context, req ClaimRequest) ([]Delivery, error)
+	// SweepDue tells after how long to claim with Sweep, when the last claim of the
+	// queue got less than its limit without having looked at every visible message.
+	SweepDue(queue string) (in time.Duration, due bool)
 
 	// LookAhead tells of one queue what Probe does, in less time: it trusts what
 	// the broker knows of the queue since it last claimed from it.

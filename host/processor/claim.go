@@ -63,6 +63,9 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 		l.hunger.full(why)
 	} else {
 		l.hunger.short(l.opts.Now(), len(deliveries) > 0)
+		if in, due := l.opts.Broker.SweepDue(l.queue); due {
+			l.hunger.sweepIn(l.opts.Now(), in)
+		}
 	}
 	l.mu.Unlock()
 	if !full && why.ahead {

@@ -30,6 +30,8 @@ type hunger struct {
 	sweptAt time.Time
 	// due is when a delayed message becomes visible, as far as is known.
 	due time.Time
+	// sweepAt is when the broker wants to be asked for what it put off.
+	sweepAt time.Time
 	// retryAt delays everything after a failed claim.
 	retryAt time.Time
 }
@@ -78,12 +80,16 @@ func (h *hunger) dueIn(now time.Time, delay time.Duration) {
 	}
 }
 
+// sweepIn notes that the last claim has put off looking behind the newest claimed
+// message, and until when.
+func (h *hunger) sweepIn(now time.Time, delay time.Duration) { h.sweepAt = now.Add(delay) }
+
 // hungry tells whether there is a reason to look now.
 func (h *hunger) hungry(now time.Time) bool {
 	if now.Before(h.retryAt) {
 		return false
 	}
-	return h.more || h.hinted || passed(h.due, now) || passed(h.recheck, now)
+	return h.more || h.hinted || passed(h.due, now) || passed(h.recheck, now) || passed(h.sweepAt, now)
 }
 
 // take takes all reasons at once: one claim answers them together.
@@ -100,6 +106,10 @@ func (h *hunger) take(now time.Time) look {
 		h.recheck = time.Time{}
 		l.ahead = l.ahead || h.recheckStep == rechecks
 		l.sweep = l.sweep || l.ahead || now.Sub(h.sweptAt) >= sweepEvery
+	}
+	if passed(h.sweepAt, now) {
+		h.sweepAt = time.Time{}
+		l.sweep = true
 	}
 	if l.sweep {
 		h.sweptAt = now
@@ -157,7 +167,7 @@ func (h *hunger) next(now time.Time) time.Duration {
 		return h.retryAt.Sub(now)
 	}
 	next := never
-	for _, at := range [...]time.Time{h.due, h.recheck} {
+	for _, at := range [...]time.Time{h.due, h.recheck, h.sweepAt} {
 		if !at.IsZero() {
 			next = min(next, max(at.Sub(now), 0))
 		}

@@ -87,6 +87,21 @@ func TestHungerEarliestDueTimeWins(t *testing.T) {
 	require.False(t, h.hungry(now))
 }
 
+func TestHungerSweepsWhenTheBrokerHasPutThatOff(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	now := time.Now()
+	h.sweepIn(now, time.Second)
+	require.Equal(t, time.Second, h.next(now))
+	require.False(t, h.hungry(now))
+	now = now.Add(time.Second)
+	require.True(t, h.hungry(now))
+	l := h.take(now)
+	require.True(t, l.sweep)
+	require.False(t, l.ahead, "what is due was learnt before")
+	require.False(t, h.hungry(now))
+}
+
 func TestHungerWaitsAfterAFailedClaim(t *testing.T) {
 	t.Parallel()
 	h := hunger{recheckStep: rechecks}

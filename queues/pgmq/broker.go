@@ -61,7 +61,7 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{opts: opts}
-	b.floors.now = time.Now
+	b.floors = newFloors(time.Now)
 	b.existence.now = time.Now
 	if _, err := parseDSN(opts.DSN, opts, claims); err != nil {
 		return nil, err

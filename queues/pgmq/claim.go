@@ -38,9 +38,10 @@ const asyncCommit = `(SELECT set_config('synchronous_commit', 'off', true)) IS N
 // steps apart, so that a text which turns out too long is dropped row by row,
 // before a join could collect hundreds of them.
 //
-// Parameters: lease in microseconds, body limit, then limit and floor, or id.
+// Parameters: lease in microseconds, body limit, then limit, least vt and its end,
+// or id.
 func claimSQL(l *layout, one, careful bool) string {
-	which := `vt <= statement_timestamp() AND vt >= $4::timestamptz AND ` + asyncCommit + ` ORDER BY vt LIMIT $3::bigint`
+	which := `vt <= statement_timestamp() AND vt >= $4::timestamptz AND vt < $5::timestamptz AND ` + asyncCommit + ` ORDER BY vt LIMIT $3::bigint`
 	if one {
 		which = `msg_id = $3::bigint AND vt <= statement_timestamp() AND ` + asyncCommit
 	}
@@ -117,17 +118,22 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 		got, _, err := b.lease(ctx, l, true, req, req.ID)
 		return got, err
 	}
-	floor, floored := b.floors.start(l.key, req.Sweep)
-	got, last, err := b.lease(ctx, l, false, req, int64(req.Limit), floor)
+	in := b.floors.start(l.key, req.Sweep)
+	if in.kept {
+		return b.claimAbove(ctx, l, req, in)
+	}
+	began := b.floors.now()
+	got, last, err := b.lease(ctx, l, false, req, int64(req.Limit), in.low, end())
 	if err != nil {
 		return nil, err
 	}
-	if floored && len(got) < req.Limit {
+	swept := in.whole
+	if !swept && len(got) < req.Limit {
 		// The run has ended, unless something older became visible late.
 		rest := req
 		rest.Limit -= len(got)
-		floored = false
-		more, lastMore, err := b.lease(ctx, l, false, rest, int64(rest.Limit), pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true})
+		swept = true
+		more, lastMore, err := b.lease(ctx, l, false, rest, int64(rest.Limit), beginning(), end())
 		if err != nil {
 			// The first part is leased; its messages must not wait for that.
 			b.opts.Logger.Debug("sweep after a claim failed", "queue", req.Queue, "error", err)
@@ -137,7 +143,11 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 			last = lastMore
 		}
 	}
-	b.floors.ended(l.key, len(got) == req.Limit, !floored, last)
+	full := len(got) == req.Limit
+	b.floors.ended(l.key, full, swept, last)
+	if swept && b.floors.slow(b.floors.now().Sub(began), len(got)) {
+		b.weigh(ctx, l, began, full, last)
+	}
 	return got, nil
 }
 

@@ -41,7 +41,7 @@ func (b *Broker) Probe(ctx context.Context, names []string) ([]queues.QueueState
 			present = append(present, probed{&states[i], found[name]})
 		}
 	}
-	p := prober{conn}
+	p := prober{conn, &b.floors}
 	err = inChunks(ctx, present, p.ask, func(q probed, err error) {
 		if sqlState(err) == "42P01" {
 			q.state.Missing = true
@@ -61,22 +61,27 @@ type probed struct {
 	layout *layout
 }
 
-type prober struct{ conn *pgxpool.Conn }
+type prober struct {
+	conn   *pgxpool.Conn
+	floors *floors
+}
 
 // ask is for inChunks.
 func (p prober) ask(ctx context.Context, some []probed, lockTimeout time.Duration) error {
 	var sql strings.Builder
+	lows := make([]any, len(some))
 	for i, q := range some {
+		lows[i] = p.floors.forProbe(q.layout.key)
 		if i > 0 {
 			sql.WriteString(" UNION ALL ")
 		}
-		fmt.Fprintf(&sql, "SELECT %d, %s", i, outlook(q.layout))
+		fmt.Fprintf(&sql, "SELECT %d, %s", i, outlook(q.layout, i+1))
 	}
 	return pgx.BeginTxFunc(ctx, p.conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, sql.String())
+		rows, err := tx.Query(ctx, sql.String(), lows...)
 		if err != nil {
 			return err
 		}
@@ -93,9 +98,10 @@ func (p prober) ask(ctx context.Context, some []probed, lockTimeout time.Duratio
 }
 
 // outlook is two expressions: since when there is something to claim, and when the
-// next message becomes visible, both from now and in microseconds.
-func outlook(l *layout) string {
-	return `(SELECT (extract(epoch FROM statement_timestamp() - vt) * 1000000)::bigint FROM ` + l.q + ` WHERE vt <= statement_timestamp() ORDER BY vt LIMIT 1),
+// next message becomes visible, both from now and in microseconds. The parameter of
+// that number is where to begin (floors.forProbe).
+func outlook(l *layout, low int) string {
+	return `(SELECT (extract(epoch FROM statement_timestamp() - vt) * 1000000)::bigint FROM ` + l.q + ` WHERE vt <= statement_timestamp() AND vt >= ` + fmt.Sprintf("$%d", low) + `::timestamptz ORDER BY vt LIMIT 1),
 			(SELECT (extract(epoch FROM vt - statement_timestamp()) * 1000000)::bigint FROM ` + l.q + ` WHERE vt > statement_timestamp() ORDER BY vt LIMIT 1)`
 }
 
@@ -127,7 +133,7 @@ func (b *Broker) LookAhead(ctx context.Context, queue string) (queues.QueueState
 	state := queues.QueueState{Queue: queue}
 	err := b.withLayout(ctx, b.work, queue, func(l *layout) error {
 		var wait, due *int64
-		err := b.work.QueryRow(ctx, "SELECT "+outlook(l), b.once).Scan(&wait, &due)
+		err := b.work.QueryRow(ctx, "SELECT "+outlook(l, 1), b.once, b.floors.forProbe(l.key)).Scan(&wait, &due)
 		look(&state, wait, due)
 		return err
 	})

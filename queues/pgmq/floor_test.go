@@ -1,0 +1,147 @@
+package pgmq
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/queues"
+	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
+)
+
+// kept is a queue whose walks are called long, so that its floor is kept.
+type kept struct {
+	*bundle
+	offset time.Duration // of the broker's clock
+	tick   time.Duration // what each look at the clock takes
+}
+
+func setupKept(t *testing.T) *kept {
+	t.Helper()
+	k := &kept{bundle: setup(t, pgmqtest.V1_10)}
+	k.floors.now = func() time.Time {
+		k.offset += k.tick
+		return time.Unix(0, 0).Add(k.offset)
+	}
+	k.floors.slow = func(time.Duration, int) bool { return true }
+	k.floors.long = 0
+	k.create("orders")
+	k.send("orders", `1`)
+	require.Len(t, k.claim("orders", 10), 1)
+	// As after 50 ms of walking, a second before now.
+	k.floors.long = longWalk
+	k.floors.mu.Lock()
+	defer k.floors.mu.Unlock()
+	entry, ok := k.floors.at["orders"]
+	require.True(t, ok, "a short claim with a long walk keeps the floor")
+	entry.walk = 50 * time.Millisecond
+	k.floors.at["orders"] = entry
+	return k
+}
+
+// late adds a message that became visible so long ago.
+func (k *kept) late(ago, body string) {
+	k.t.Helper()
+	k.exec(`INSERT INTO pgmq.q_orders (vt, message) VALUES (clock_timestamp() - $1::interval, $2::jsonb)`, ago, body)
+}
+
+func (k *kept) sweep(limit int) []string {
+	k.t.Helper()
+	got, err := k.Claim(k.t.Context(), queues.ClaimRequest{Queue: "orders", Limit: limit, Lease: time.Minute, Sweep: true})
+	require.NoError(k.t, err)
+	return bodies(got)
+}
+
+func (k *kept) due() (time.Duration, bool) { return k.SweepDue("Orders") }
+
+func TestSweepsBehindAKeptFloorArePutOffAndOwed(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	_, due := k.due()
+	require.False(t, due, "the claim that kept the floor has seen everything")
+
+	k.late("1 hour", `"late"`)
+	k.late("50 milliseconds", `"a little late"`)
+	k.send("orders", `2`)
+	require.ElementsMatch(t, []string{`"a little late"`, `2`}, k.sweep(10))
+	in, due := k.due()
+	require.True(t, due)
+	require.Equal(t, walkShare*50*time.Millisecond, in)
+
+	k.offset += in - 1
+	require.Empty(t, k.sweep(10))
+	k.offset++
+	in, due = k.due()
+	require.True(t, due)
+	require.Zero(t, in)
+	k.send("orders", `3`)
+	require.Equal(t, []string{`3`}, bodies(k.claim("orders", 10)), "what is found above is not held up")
+	require.Equal(t, []string{`"late"`}, k.sweep(10))
+	_, due = k.due()
+	require.False(t, due, "everything was seen")
+	require.NotContains(t, k.floors.at, "orders", "that walk was short")
+}
+
+func TestAClaimThatFindsNothingLooksBehindAKeptFloorWhenItIsTime(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	k.late("1 hour", `"late"`)
+	require.Empty(t, k.claim("orders", 10))
+	k.offset += time.Second
+	require.Equal(t, []string{`"late"`}, bodies(k.claim("orders", 10)))
+}
+
+func TestFullClaimsLookBehindAKeptFloorWhenItIsTime(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	k.send("orders", `2`, `3`, `4`, `5`, `6`, `7`)
+	require.Equal(t, []string{`2`, `3`}, bodies(k.claim("orders", 2)))
+	k.late("1 hour", `"late"`)
+	require.Equal(t, []string{`4`, `5`}, bodies(k.claim("orders", 2)))
+	k.offset += time.Second
+	require.ElementsMatch(t, []string{`"late"`, `6`}, bodies(k.claim("orders", 2)))
+	require.Equal(t, []string{`7`}, bodies(k.claim("orders", 2)), "the floor came back up")
+}
+
+// After the database's clock went back everything that is sent is behind the
+// floor, until a sweep has found some of it.
+func TestAKeptFloorFollowsTheClockOfTheDatabaseBack(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	k.floors.mu.Lock()
+	entry := k.floors.at["orders"]
+	entry.low = entry.low.Add(time.Hour)
+	k.floors.at["orders"] = entry
+	k.floors.mu.Unlock()
+
+	k.send("orders", `2`)
+	require.Empty(t, k.claim("orders", 10))
+	k.offset += time.Second
+	k.tick = 4 * longWalk
+	require.Equal(t, []string{`2`}, k.sweep(10))
+	require.Contains(t, k.floors.at, "orders", "the walk was long again")
+	k.tick = 0
+	k.send("orders", `3`)
+	require.Equal(t, []string{`3`}, bodies(k.claim("orders", 10)))
+}
+
+func TestProbesBelieveInAKeptFloorForAMinute(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	visible := func() bool {
+		states, err := k.Probe(t.Context(), []string{"orders"})
+		require.NoError(t, err)
+		ahead, err := k.LookAhead(t.Context(), "orders")
+		require.NoError(t, err)
+		require.Equal(t, states[0].Visible, ahead.Visible)
+		return ahead.Visible
+	}
+	k.late("1 hour", `"late"`)
+	require.False(t, visible())
+	k.offset += floorForProbes
+	require.True(t, visible(), "nobody has claimed for long")
+	k.offset -= floorForProbes
+	k.send("orders", `2`)
+	require.True(t, visible())
+}
