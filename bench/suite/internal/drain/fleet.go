@@ -14,6 +14,7 @@ import (
 // fleet is how many hosts, all alike, drain one queue.
 type fleet struct {
 	label string
+	fewer int
 	hosts int
 	// config is that of each host, apart from its id and the database.
 	config hostproc.Config
@@ -37,6 +38,7 @@ type shares struct {
 func (f fleet) contender() contender {
 	return contender{
 		label: f.label,
+		fewer: f.fewer,
 		work:  pgmqQueue{deleted: f.config.OnComplete == "delete", results: f.config.ResultQueue != ""},
 		start: func(ctx context.Context, env *suite.Env, db *suite.Database) (runner, error) {
 			return f.start(ctx, env, db)

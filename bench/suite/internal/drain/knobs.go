@@ -52,17 +52,23 @@ func knobs() []knob {
 			load := func(label string, steps int, values []int, args []string) curve {
 				return curve{label: label, steps: steps, values: turned(f, values, strconv.Itoa, func(one *fleet, slots int) {
 					one.config.Slots, one.config.Batch = slots, min(1000, slots)
+					if slots <= 50 {
+						one.fewer = 5
+					}
 					one.handle(self, args)
 				})}
 			}
 			return []curve{
 				load("no-op", 60_000, []int{10, 50, 100, 500, 1000, 2000, 5000}, nil),
-				load("waits 10 ms", 10_000, []int{10, 50, 100, 500, 1000, 2000, 5000}, handlers.Args(handlers.Sleep, 10*time.Millisecond)),
+				load("waits 10 ms", 20_000, []int{10, 50, 100, 500, 1000, 2000, 5000}, handlers.Args(handlers.Sleep, 10*time.Millisecond)),
 			}
 		}},
 		{name: "batch", title: "event_system.fallback_poller.batch_size", curves: func(f suite.Form, _ string) []curve {
 			return []curve{{label: "no-op", steps: 60_000, values: turned(f, []int{10, 50, 100, 500, 1000, 2000}, strconv.Itoa, func(one *fleet, batch int) {
 				one.config.Batch = batch
+				if batch <= 50 {
+					one.fewer = 4
+				}
 			})}}
 		}},
 		{name: "pool", title: "queue.pool.max_connections", curves: func(f suite.Form, _ string) []curve {
@@ -87,6 +93,9 @@ func knobs() []knob {
 			load := func(slots int) curve {
 				return curve{label: fmt.Sprintf("no-op, %d slots", slots), steps: 40_000, values: turned(f, []string{"on", "off"}, text, func(one *fleet, value string) {
 					one.config.Slots, one.config.Batch = slots, min(1000, slots)
+					if slots <= 50 {
+						one.fewer = 4
+					}
 					one.database = [2]string{"synchronous_commit", value}
 				})}
 			}

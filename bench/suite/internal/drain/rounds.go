@@ -34,7 +34,7 @@ func turns(ctx context.Context, env *suite.Env, rounds, steps int, contenders []
 	for round := range rounds {
 		for i := range contenders {
 			at := (i + round) % len(contenders)
-			r, err := measure(ctx, env, contenders[at], steps)
+			r, err := measure(ctx, env, contenders[at], steps/max(1, contenders[at].fewer))
 			if err != nil {
 				return nil, err
 			}

@@ -15,6 +15,8 @@ type contender struct {
 	// label tells it from others in a table.
 	label string
 	work  workload
+	// fewer divides the steps of a contender that is slow; 0 is 1.
+	fewer int
 	start func(ctx context.Context, env *suite.Env, db *suite.Database) (runner, error)
 }
 
