@@ -64,6 +64,7 @@ func several(ctx context.Context, env *suite.Env) (result suite.Result, err erro
 		suite.Figure{Name: "hosts_claimed_twice", Value: float64(twice), Unit: "steps", Goal: suite.AtMost(0)},
 		suite.Figure{Name: "hosts_deadlocks", Value: float64(deadlocks), Unit: "deadlocks", Goal: suite.AtMost(0)},
 	)
+	result.Block = "hosts"
 	result.Notes = []string{"Each host is a `stephost run` with a plugin process of its own. All of them, their plugins and PostgreSQL share the cores: with few of these the figure shows what sharing a queue costs, and not how hosts add up."}
 	result.Tables = []suite.Table{table}
 	result.Charts = []suite.Chart{chart("hosts", "No-op steps drained per second by several hosts", all, got)}

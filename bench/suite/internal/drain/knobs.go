@@ -163,7 +163,9 @@ func (k knob) run(ctx context.Context, env *suite.Env) (result suite.Result, err
 				highest = i
 			}
 		}
-		result.Figures = append(result.Figures, ratio(figureName("knob_"+k.name+"_span_"+c.label), got[highest], got[lowest]))
+		span := ratio(figureName("knob_"+k.name+"_span_"+c.label), got[highest], got[lowest])
+		span.Aside = true
+		result.Figures = append(result.Figures, span)
 	}
 	result.Tables = []suite.Table{table}
 	result.Charts = []suite.Chart{drawn}

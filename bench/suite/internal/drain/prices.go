@@ -11,6 +11,7 @@ import (
 // ends.
 func prices(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
 	n := suite.Pick(env.Form, 50_000, 20_000, 400)
+	result.Block = "price"
 	result.Tables = []suite.Table{{
 		Title:  "What one step costs PostgreSQL",
 		Header: []string{"setting", "WAL bytes", "flushes", "transactions", "transaction ids", "dead rows", "CPU µs", "CPU µs of host and plugin"},

@@ -43,11 +43,10 @@ func (r *Record) figures(charts string) string {
 	var b strings.Builder
 	var rows [][]string
 	for _, e := range r.Entries {
-		if e.Result.Block != "" {
-			continue
-		}
 		for _, f := range e.Result.Figures {
-			rows = append(rows, figureRow(e.Scenario, f))
+			if !f.Aside {
+				rows = append(rows, figureRow(e.Scenario, f))
+			}
 		}
 	}
 	b.WriteString(markdown([]string{"scenario", "figure", "value", "unit", "least – most", "MAD", "bar", "stretch", ""}, rows))

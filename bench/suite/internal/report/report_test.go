@@ -54,6 +54,7 @@ func TestOnlyTheBlockOfAPageIsReplaced(t *testing.T) {
 	require.NoError(t, os.WriteFile(page, []byte("before\n"+begin("figures")+"\nold\n"+end("figures")+"\nafter\n"+begin("own")+"\nold\n"+end("own")), 0o600))
 	apart := entry("second", 2)
 	apart.Result.Block = "own"
+	apart.Result.Figures[0].Aside = true
 	apart.Result.Tables = []suite.Table{{Header: []string{"knob"}, Rows: [][]string{{"turned"}}}}
 	record.Add(entry("first", 1), []string{"first"})
 	record.Add(apart, []string{"first", "second"})
@@ -62,7 +63,7 @@ func TestOnlyTheBlockOfAPageIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.Regexp(t, `(?s)^before\n`+begin("figures")+`\n\n.*`+"`first_x` \\| 1.00.* short .*\\(../results/first.svg\\)"+`.*\n\n`+end("figures")+`\nafter\n`+begin("own")+`\n\n\| knob \|.*turned.*\(../results/second.svg\)\n\n`+end("own")+"$", string(text))
 	require.NotContains(t, string(text), "old")
-	require.NotContains(t, string(text), "second_x", "the figures of a scenario with a block of its own")
+	require.NotContains(t, string(text), "second_x", "a figure aside")
 
 	require.NoError(t, os.WriteFile(page, []byte("no markers"), 0o600))
 	require.ErrorContains(t, record.ReplaceBlocks(page, ""), "no block of figures")

@@ -24,6 +24,9 @@ type Figure struct {
 	N    int     `json:"n,omitempty"`
 	// Goal is nil where there is none.
 	Goal *Goal `json:"goal,omitempty"`
+	// Aside keeps it out of the table of all figures; it is among a run's last lines
+	// all the same.
+	Aside bool `json:"aside,omitempty"`
 }
 
 // Goal is what a figure is to reach.

@@ -24,8 +24,7 @@ type Result struct {
 	Tables []Table `json:"tables,omitempty"`
 	Charts []Chart `json:"charts,omitempty"`
 	// Block is the name of a block of its own in docs/performance.md, for a scenario
-	// that is not about how fast stephost is but about a part of that page: it gets
-	// the tables and charts, and the figures are not among all others there.
+	// that a part of that page is about: its tables and charts are there.
 	Block string `json:"block,omitempty"`
 }
 
