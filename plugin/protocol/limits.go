@@ -1,6 +1,10 @@
 package protocol
 
-import "google.golang.org/grpc"
+import (
+	"google.golang.org/grpc"
+
+	"github.com/stephost/stephost/plugin/protocol/codec"
+)
 
 // MaxMessageBytes is the largest gRPC message in either direction. Bodies come
 // from and go to jsonb columns, which PostgreSQL bounds at 256 MiB; one more
@@ -23,19 +27,21 @@ const MaxBatchBytes = 1 << 20
 // that it does not hold up small steps.
 const LargeBodyBytes = 256 << 10
 
-// ServerOptions returns the limits for a plugin's gRPC server.
+// ServerOptions returns the limits and the codec for a plugin's gRPC server.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec.New()),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(MaxMessageBytes),
 	}
 }
 
-// DialOptions returns the limits for a host's connection to a plugin. They
+// DialOptions returns the limits and the codec for a host's connection to a plugin. They
 // win over go-plugin's defaults when passed as ClientConfig.GRPCDialOptions.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(codec.New()),
 			grpc.MaxCallRecvMsgSize(MaxMessageBytes),
 			grpc.MaxCallSendMsgSize(MaxMessageBytes),
 		),
