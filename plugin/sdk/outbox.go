@@ -11,9 +11,9 @@ import (
 // texts and bodies, rounded up.
 const memberOverhead = 64
 
-// outbox gathers what a stream has to say. It batches naturally: an idle
-// sender sends at once, and what comes while a Send is in flight travels
-// together in the next one. It holds at most one result and one heartbeat for
+// outbox gathers what a stream has to say. What is in it when the sender is
+// signalled travels together, and so does what comes while a Send is in flight.
+// It holds at most one result and one heartbeat for
 // each step in flight, so the host's own limits bound it.
 type outbox struct {
 	mu      sync.Mutex
@@ -28,7 +28,7 @@ func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 
 // answer queues a step's result, behind the sign of life that may still wait:
 // the last one is sent, however soon the handler returns after it. t is nil
-// where no task was made.
+// where no task was made. The caller flushes.
 func (o *outbox) answer(t *task, r *pluginv1.Result) {
 	o.mu.Lock()
 	if t != nil {
@@ -36,7 +36,6 @@ func (o *outbox) answer(t *task, r *pluginv1.Result) {
 	}
 	o.results = append(o.results, r)
 	o.mu.Unlock()
-	o.signal()
 }
 
 // beat queues a sign of life, in place of one that still waits.
@@ -60,6 +59,16 @@ func (o *outbox) close() {
 	o.closed = true
 	o.mu.Unlock()
 	o.signal()
+}
+
+// flush has the sender send the results that are queued, if there are any.
+func (o *outbox) flush() {
+	o.mu.Lock()
+	queued := len(o.results) > 0
+	o.mu.Unlock()
+	if queued {
+		o.signal()
+	}
 }
 
 func (o *outbox) signal() {

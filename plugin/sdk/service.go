@@ -123,8 +123,7 @@ func (s *service) Execute(rpc pluginv1.PluginService_ExecuteServer) error {
 	if ready == nil {
 		return status.Error(codes.FailedPrecondition, "plugin is not configured")
 	}
-	st := &stream{svc: s, plugin: ready.Plugin, slots: ready.slots, out: newOutbox()}
-	return st.serve(rpc)
+	return newStream(s, ready).serve(rpc)
 }
 
 // close ends what the plugin holds: first its context, then the closers in

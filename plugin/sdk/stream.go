@@ -16,20 +16,31 @@ import (
 // errHostGone ends a stream that broke instead of being drained.
 var errHostGone = fmt.Errorf("%w: the host's stream has ended", ErrLeaseLost)
 
-// stream is one Execute call. One goroutine receives, one sends, and each
-// running step has its own.
+// stream is one Execute call. One goroutine receives, one sends, and a crew
+// runs the steps.
 type stream struct {
 	svc    *service
 	plugin *Plugin
 	slots  *slots
 	out    *outbox
+	crew   crew
 	// unanswered counts the steps that have been admitted on this stream.
 	unanswered sync.WaitGroup
 
 	// Scratch space of the receiving goroutine.
 	batch  []*task
 	became []admission
+	ready  []*task
 }
+
+func newStream(svc *service, ready *readyPlugin) *stream {
+	out := newOutbox()
+	return &stream{svc: svc, plugin: ready.Plugin, slots: ready.slots, out: out, crew: crew{out: out}}
+}
+
+// shareTasks is how many tasks of a batch have an allocation together: one that
+// runs for long holds on to the others.
+const shareTasks = 16
 
 // serve runs the stream to its end: the host's half-close, or a broken
 // connection.
@@ -75,12 +86,20 @@ func (st *stream) receive(rpc pluginv1.PluginService_ExecuteServer) error {
 // accept starts the steps of a batch, or queues or refuses them.
 func (st *stream) accept(steps []*pluginv1.Step) error {
 	st.batch, st.became = st.batch[:0], st.became[:0]
-	for _, step := range steps {
-		t := newTask(st, step)
-		if t.handler = st.plugin.handlerFor(step.GetStep()); t.handler == nil {
+	var room []task
+	for n, step := range steps {
+		handler := st.plugin.handlerFor(step.GetStep())
+		if handler == nil {
 			st.out.answer(nil, st.unknownStep(step))
+			st.out.flush()
 			continue
 		}
+		if len(room) == 0 {
+			room = make([]task, min(shareTasks, len(steps)-n))
+		}
+		t := &room[0]
+		room = room[1:]
+		t.step, t.handler, t.stream = step, handler, st
 		st.batch = append(st.batch, t)
 	}
 	st.unanswered.Add(len(st.batch))
@@ -89,7 +108,7 @@ func (st *stream) accept(steps []*pluginv1.Step) error {
 	for i, t := range st.batch {
 		switch st.became[i] {
 		case started:
-			go t.run()
+			st.ready = append(st.ready, t)
 		case overflows:
 			st.refuse(t, "plugin is at its max_concurrency")
 		case duplicates:
@@ -97,18 +116,22 @@ func (st *stream) accept(steps []*pluginv1.Step) error {
 			err = status.Errorf(codes.InvalidArgument, "step id %d is in flight already", t.step.GetId())
 		}
 	}
+	st.crew.start(st.ready...)
 	clear(st.batch)
+	clear(st.ready)
+	st.ready = st.ready[:0]
 	return err
 }
 
 // finish answers a step that has run and lets the next one that waits run in
-// its place.
+// its place. The crew has the answer sent.
 func (st *stream) finish(t *task, r *pluginv1.Result) {
+	// Released first: once the host has the answer, the id may come again.
 	next := st.slots.release(t)
-	if next != nil {
-		go next.run()
-	}
 	st.out.answer(t, r)
+	if next != nil {
+		next.stream.crew.start(next)
+	}
 	st.unanswered.Done()
 }
 
@@ -116,6 +139,7 @@ func (st *stream) finish(t *task, r *pluginv1.Result) {
 func (st *stream) refuse(t *task, reason string) {
 	t.cancel(errStepEnded)
 	st.out.answer(t, notAccepted(t.step.GetId(), reason))
+	st.out.flush()
 	st.unanswered.Done()
 }
 
