@@ -13,6 +13,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/child"
 	"github.com/stephost/stephost/bench/suite/internal/drain"
 	"github.com/stephost/stephost/bench/suite/internal/handlers"
+	"github.com/stephost/stephost/bench/suite/internal/many"
 	"github.com/stephost/stephost/bench/suite/internal/pickup"
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
@@ -23,6 +24,7 @@ func scenarios() []suite.Scenario {
 	var all []suite.Scenario
 	all = append(all, drain.Scenarios()...)
 	all = append(all, pickup.Scenarios()...)
+	all = append(all, many.Scenarios()...)
 	return all
 }
 
@@ -44,6 +46,8 @@ func asOther(args []string) (code int, other bool) {
 		return child.Main(args[1:], children()), true
 	case len(args) > 0 && args[0] == handlers.Command:
 		return handlers.Main(args[1:]), true
+	case len(args) > 0 && args[0] == many.PluginCommand:
+		return many.PluginMain(args[1:]), true
 	case len(args) > 0 && args[0] == stamps.PluginCommand:
 		return stamps.PluginMain(args[1:]), true
 	}
