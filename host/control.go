@@ -133,7 +133,7 @@ func (c controller) namespaceStatus(lanes processor.Status) []admin.Namespace {
 		list = append(list, admin.Namespace{
 			Name: lane.Namespace.Name, Plugin: binding.Plugin, Queue: lane.Namespace.Queue,
 			Leaving: lane.Leaving, Paused: lane.Paused, Blocked: lane.Blocked, Faults: lane.Faults, Concurrency: lane.Namespace.Concurrency,
-			InFlight: lane.Running, Settling: lane.Settling, Suspects: lane.Suspects,
+			InFlight: lane.Running, Prefetched: lane.Prefetched, Settling: lane.Settling, Suspects: lane.Suspects,
 			Succeeded:    counts[processor.OutcomeSucceeded],
 			Failed:       counts[processor.OutcomeRetried] + counts[processor.OutcomeDeadLettered],
 			Retried:      counts[processor.OutcomeRetried],

@@ -93,7 +93,9 @@ type Namespace struct {
 	Concurrency int      `json:"concurrency"`
 
 	InFlight int `json:"in_flight"`
-	Settling int `json:"settling"`
+	// Prefetched are claimed and wait for a slot.
+	Prefetched int `json:"prefetched"`
+	Settling   int `json:"settling"`
 	// Suspects were in flight when the plugin crashed and wait for, or are in,
 	// its probation.
 	Suspects int `json:"suspects"`

@@ -21,24 +21,26 @@ const (
 // looking again at once makes sense.
 func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bool) {
 	l.mu.Lock()
-	room := l.room(exec.ExecutorState)
+	room, ahead := l.room(exec.ExecutorState)
 	l.mu.Unlock()
 	reserved := 0
 	if room > 0 {
 		reserved = l.slots.reserve(l.share, room)
 	}
-	if reserved == 0 {
+	limit := reserved + ahead
+	if limit == 0 {
 		// Whoever frees a slot wakes the lane.
 		l.mu.Lock()
 		l.hunger.putBack(why)
-		again = l.room(exec.ExecutorState) > 0 && room <= 0
+		slots, places := l.room(exec.ExecutorState)
+		again = slots > 0 && room == 0 || places > 0
 		l.mu.Unlock()
 		return again
 	}
 
 	now := l.opts.Now()
 	lease := l.limits().Lease
-	deliveries, err := l.read(ctx, why, reserved, lease)
+	deliveries, err := l.read(ctx, why, limit, lease)
 	if err != nil {
 		l.slots.release(l.share, reserved, false)
 		l.claimFailed(ctx, why, err)
@@ -48,15 +50,18 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 		l.opts.Idle(why.source, l.opts.Now().Sub(why.since))
 	}
 	l.metrics.claimed.Observe(float64(len(deliveries)))
+	l.mu.Lock()
+	l.ahead.paced(now, l.opts.Now())
+	l.mu.Unlock()
 
 	before := l.cancelled.Load()
-	steps, kept := l.admit(deliveries, exec, leaseTerm{now, lease})
+	steps, kept := l.admit(deliveries, exec, leaseTerm{now, lease}, reserved)
 	l.slots.release(l.share, reserved-kept, len(deliveries) == 0)
 	if len(steps) > 0 {
 		l.dispatch(exec.Executor, steps, before)
 	}
 
-	full := len(deliveries) == reserved
+	full := len(deliveries) == limit
 	l.mu.Lock()
 	l.worked(claiming)
 	if full {
@@ -129,9 +134,9 @@ func (l *lane) lookAhead(ctx context.Context, found bool) {
 	}
 }
 
-// admit makes entries of deliveries. It returns the steps to dispatch and how
-// many of the reserved slots are in use.
-func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed leaseTerm) (steps []*pluginv1.Step, kept int) {
+// admit makes entries of deliveries; those beyond the reserved slots wait for
+// one. It returns the steps to dispatch and how many of the slots are in use.
+func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed leaseTerm, reserved int) (steps []*pluginv1.Step, kept int) {
 	if len(deliveries) == 0 {
 		return nil, 0
 	}
@@ -157,12 +162,19 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 		case d.HeadersTooLarge:
 			l.decide.unreadable(e, l.opts.Now())
 			l.enqueue(e)
+		case kept == reserved && l.paused:
+			l.decide.release(e, "the namespace is paused")
+			l.enqueue(e)
+		case d.Deferred && kept == reserved:
+			l.ahead.add(e)
 		case d.Deferred:
 			e.state, e.slot = fetching, true
 			kept++
 			l.fetches = append(l.fetches, e)
 		case !l.prepare(e, d.Body, exec.ExecutorState), apart && !l.park(e):
 			l.enqueue(e)
+		case !apart && kept == reserved:
+			l.ahead.add(e)
 		case !apart:
 			e.slot = true
 			l.begin(e, exec.Executor)
@@ -210,7 +222,7 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 	l.log.Warn("a message was redelivered while it still runs here; the execution goes on under the new lease",
 		"message_id", d.ID, "epoch", d.Epoch)
 	e.renew(d, claimed)
-	if e.state == suspected { // its handler is still to be told
+	if e.sent != nil && (e.state == suspected || e.state == prefetched) { // its handler is still to be told
 		e.sent.Attempt = uint32(e.attempt()) //nolint:gosec // a count of failures
 	}
 }

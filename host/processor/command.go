@@ -133,10 +133,12 @@ type NamespaceStatus struct {
 	Running int
 	// Suspects are the messages that wait for, or are in, the plugin's
 	// probation; those in it are among Running too.
-	Suspects  int
-	Settling  int
-	Counts    map[Outcome]uint64
-	LastError string
+	Suspects int
+	// Prefetched are claimed and wait for a slot.
+	Prefetched int
+	Settling   int
+	Counts     map[Outcome]uint64
+	LastError  string
 }
 
 func (GetStatus) execute(_ context.Context, p *Processor) (Status, error) {
@@ -158,16 +160,17 @@ func (l *lane) snapshot() NamespaceStatus {
 		counts[o] = n
 	}
 	return NamespaceStatus{
-		Namespace: l.ns,
-		Paused:    l.paused,
-		Leaving:   l.leaving,
-		Blocked:   l.status.blocked,
-		Faults:    l.faults(),
-		Running:   l.running,
-		Suspects:  len(l.suspects.waiting) + l.suspects.running,
-		Settling:  len(l.entries) - l.running - len(l.suspects.waiting),
-		Counts:    counts,
-		LastError: l.status.lastError,
+		Namespace:  l.ns,
+		Paused:     l.paused,
+		Leaving:    l.leaving,
+		Blocked:    l.status.blocked,
+		Faults:     l.faults(),
+		Running:    l.running,
+		Suspects:   len(l.suspects.waiting) + l.suspects.running,
+		Settling:   len(l.entries) - l.running - len(l.suspects.waiting) - len(l.ahead.waiting),
+		Prefetched: len(l.ahead.waiting),
+		Counts:     counts,
+		LastError:  l.status.lastError,
 	}
 }
 

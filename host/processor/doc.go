@@ -14,9 +14,9 @@
 //
 // # Invariants
 //
-//   - Reserve, then claim: a message is claimed only into a reserved slot and
-//     only while the namespace's plugin is ready. Surplus slots go back right
-//     after the claim.
+//   - Reserve, then claim: a message is claimed only into a reserved slot, or a
+//     prefetch place that the pace of the handlers has earned, and only while the
+//     namespace's plugin is ready. Surplus slots go back right after the claim.
 //   - An entry lives from its claim until its settlement is acknowledged, and
 //     its lease is extended all that time. A redelivery of a message that has an
 //     entry is adopted, not run again.

@@ -12,10 +12,11 @@ import (
 type entryState int
 
 const (
-	fetching  entryState = iota // claimed; its large body is still to be fetched
-	suspected                   // waits for its turn in the plugin's probation
-	running                     // with the plugin
-	settling                    // has an outcome
+	fetching   entryState = iota // claimed; its large body is still to be fetched
+	suspected                    // waits for its turn in the plugin's probation
+	prefetched                   // waits for a slot
+	running                      // with the plugin
+	settling                     // has an outcome
 )
 
 // entry is one claimed message. Its fields are guarded by its lane's mutex.

@@ -182,7 +182,7 @@ func (l *lane) extended(batch []heldLease, statuses []queues.ExtendStatus, err e
 			e.cancelled, e.cancelledAt = pluginv1.CancelReason_CANCEL_REASON_LEASE_LOST, now
 			l.cancelling(toCancel, e)
 		}
-		if e.state == suspected {
+		if e.state == suspected || e.state == prefetched {
 			waiting = append(waiting, e)
 		}
 	}

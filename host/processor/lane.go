@@ -53,6 +53,7 @@ type lane struct {
 	fetches   []*entry // entries whose body is to be fetched
 	fetching  bool
 	suspects  suspects
+	ahead     prefetch
 	hunger    hunger
 	paused    bool
 	leaving   bool          // the namespace is gone, or reads another queue
@@ -185,6 +186,7 @@ func (l *lane) fillOnce(ctx context.Context) (w wait, again bool) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	l.convene()
+	l.serve()
 	exec, w, ok := l.admissible(ctx)
 	if !ok {
 		return w, false
@@ -208,12 +210,14 @@ func (l *lane) admissible(ctx context.Context) (laneExecutor, wait, bool) {
 	exec, ok := l.opts.Registry.Executor(l.name)
 	if !ok {
 		l.block(hclog.Warn, "no plugin is registered for the namespace")
+		l.dismissPrefetched("no plugin is registered for the namespace")
 		return laneExecutor{}, wait{in: time.Second}, false
 	}
 	state := exec.State()
 	if !state.Ready {
 		// The supervisor reports its plugins.
 		l.block(hclog.Debug, "plugin not ready: "+state.Reason)
+		l.dismissPrefetched("the plugin was not ready")
 		return laneExecutor{}, wait{in: never, changed: state.Changed}, false
 	}
 	if spent, freed := l.budget.spent(); spent {
@@ -221,6 +225,7 @@ func (l *lane) admissible(ctx context.Context) (laneExecutor, wait, bool) {
 		return laneExecutor{}, wait{in: never, changed: freed}, false
 	}
 	if !l.resultQueueExists(ctx) {
+		l.dismissPrefetched("the result queue was not there")
 		return laneExecutor{}, wait{in: 2 * time.Second}, false
 	}
 	l.block(hclog.NoLevel, "")
@@ -290,25 +295,39 @@ func (l *lane) untilNext() time.Duration {
 	return l.hunger.next(l.opts.Now())
 }
 
-// room is how many messages may be claimed beside those in hand; none once the
-// lane has been stopped, which may have come after it was found admissible. l.mu
-// is held.
-func (l *lane) room(state ExecutorState) int {
+// places is how many slots the lane could use beside those that it has; none
+// once it has been stopped, which may have come after it was found admissible.
+// l.mu is held.
+func (l *lane) places(state ExecutorState) int {
 	if l.paused || l.stopped {
 		return 0
 	}
-	limits := l.limits()
-	room := min(l.ns.Concurrency-l.running-l.slotsForSuspects(), limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
+	places := l.ns.Concurrency - l.running - l.slotsForSuspects()
 	// Each lane counts for itself: where namespaces share a plugin, what is too
 	// much together waits in its SDK, which starts no clock before the handler and
 	// hands back, at no cost, what is cancelled before.
 	if state.MaxConcurrency > 0 {
-		room = min(room, state.MaxConcurrency-l.running+l.suspects.running)
+		places = min(places, state.MaxConcurrency-l.running+l.suspects.running)
 	}
+	return places
+}
+
+// room is how many messages may be claimed beside those in hand: into slots, and
+// ahead of them. l.mu is held.
+func (l *lane) room(state ExecutorState) (slots, ahead int) {
+	if l.paused || l.stopped {
+		return 0, 0
+	}
+	limits := l.limits()
+	most := min(limits.BatchSize, limits.SettlementBuffer-len(l.entries)+l.running)
 	if !limits.BatchProcessing {
-		room = min(room, 1)
+		most = min(most, 1)
 	}
-	return room
+	slots = min(l.places(state), most)
+	if limits.BatchProcessing {
+		ahead = min(l.ahead.free(), most-max(slots, 0))
+	}
+	return max(slots, 0), max(ahead, 0)
 }
 
 // setPaused stops or resumes claiming. After a pause has returned nothing more
@@ -323,6 +342,7 @@ func (l *lane) setPaused(paused bool) {
 	poke(l.wake)
 	if paused {
 		l.dismissSuspects(func(e *entry) { l.decide.release(e, "the namespace is paused") })
+		l.dismissPrefetched("the namespace is paused")
 		l.turn.Lock()
 		defer l.turn.Unlock()
 		l.mu.Lock()

@@ -59,6 +59,7 @@ func (l *lane) stop() {
 	l.stopped = true
 	l.mu.Unlock()
 	l.dismissSuspects(func(e *entry) { l.decide.release(e, "the namespace starts nothing any more") })
+	l.dismissPrefetched("the namespace starts nothing any more")
 	poke(l.wake)
 }
 

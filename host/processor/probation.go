@@ -162,8 +162,9 @@ func (l *lane) dismiss(some []*entry, why string) {
 	}
 	l.finish(func() (done []*entry) {
 		for _, e := range some {
-			if e.state == suspected {
+			if e.state == suspected || e.state == prefetched {
 				l.suspects.remove(e)
+				l.ahead.remove(e)
 				l.decide.release(e, why)
 				done = append(done, e)
 			}

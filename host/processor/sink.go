@@ -24,7 +24,9 @@ func (l *lane) finish(decided func() []*entry) {
 	}
 	l.running -= slots
 	l.observeSuspects()
-	wake := l.hunger.hungry(l.opts.Now()) || len(l.suspects.waiting) > 0 && l.suspects.asked == nil
+	l.ahead.ended += slots
+	behind := len(l.ahead.waiting) > 0
+	wake := l.hunger.hungry(l.opts.Now()) && (!behind || l.ahead.free() > 0) || len(l.suspects.waiting) > 0 && l.suspects.asked == nil
 	l.metrics.running.set(l.running)
 	l.mu.Unlock()
 	if len(done) == 0 {
@@ -32,6 +34,9 @@ func (l *lane) finish(decided func() []*entry) {
 	}
 	l.slots.release(l.share, slots, false)
 	poke(l.kick)
+	if behind {
+		l.serve()
+	}
 	if wake {
 		poke(l.wake)
 	}

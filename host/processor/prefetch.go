@@ -1,0 +1,143 @@
+package processor
+
+import (
+	"slices"
+	"time"
+
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// prefetchClaims is for how many claims' time messages are claimed ahead. So a
+// message waits here for milliseconds, and nobody else could have had it sooner.
+const prefetchClaims = 4
+
+// prefetch is a lane's messages that were claimed ahead of their slots. Where
+// handlers are done in less time than a claim takes, slots would wait for the
+// database, and claims would be many and small. So the lane claims as many more
+// as its handlers get through while it claims; where they take longer that is
+// none. What is claimed ahead has its lease and, but for large bodies, its step,
+// and gets the slots that come free, the oldest first. The lane's mutex guards
+// it.
+type prefetch struct {
+	waiting []*entry // oldest first
+	places  int      // how many may wait
+
+	since time.Time // when the last claim ended, by the host's clock
+	ended int       // handlers that have ended since
+}
+
+// paced learns from a claim how many may wait.
+func (p *prefetch) paced(began, now time.Time) {
+	if cycle := now.Sub(p.since); !p.since.IsZero() && cycle > 0 {
+		places := int(float64(p.ended) / cycle.Seconds() * prefetchClaims * now.Sub(began).Seconds())
+		p.places = (p.places + places) / 2
+	}
+	p.since, p.ended = now, 0
+}
+
+// free is how many more may wait. Until half of the places are free it is none, so
+// that claims are large.
+func (p *prefetch) free() int {
+	if len(p.waiting) > p.places/2 {
+		return 0
+	}
+	return p.places - len(p.waiting)
+}
+
+func (p *prefetch) add(e *entry) {
+	e.state = prefetched
+	p.waiting = append(p.waiting, e)
+}
+
+func (p *prefetch) remove(e *entry) {
+	if at := slices.Index(p.waiting, e); at >= 0 {
+		p.waiting = slices.Delete(p.waiting, at, at+1)
+	}
+}
+
+func (p *prefetch) takeAll() []*entry {
+	all := p.waiting
+	p.waiting = nil
+	return all
+}
+
+// serve gives free slots to the messages that were claimed ahead.
+func (l *lane) serve() {
+	l.mu.Lock()
+	if len(l.ahead.waiting) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	exec, ok := l.opts.Registry.Executor(l.name)
+	if !ok {
+		l.mu.Unlock()
+		return // the lane gives them back
+	}
+	to := laneExecutor{Executor: exec, ExecutorState: exec.State()}
+	want := 0
+	if to.Ready {
+		want = min(len(l.ahead.waiting), l.places(to.ExecutorState))
+	}
+	got := 0
+	if want > 0 {
+		// Whoever frees a slot wakes the lane.
+		got = l.slots.reserve(l.share, want)
+	}
+	before := l.cancelled.Load()
+	steps, started := l.startPrefetched(to, got)
+	l.mu.Unlock()
+	l.slots.release(l.share, got-started, false)
+	if started < got {
+		poke(l.kick)
+	}
+	if len(steps) == 0 {
+		return
+	}
+	if l.opts.OnStep != nil {
+		l.announce(steps)
+	}
+	l.dispatch(to.Executor, steps, before)
+}
+
+// startPrefetched starts the oldest n; l.mu is held.
+func (l *lane) startPrefetched(to laneExecutor, n int) (steps []*pluginv1.Step, started int) {
+	if n == 0 {
+		return nil, 0
+	}
+	steps = make([]*pluginv1.Step, 0, n)
+	for _, e := range l.ahead.waiting[:n] {
+		switch {
+		case e.sent == nil:
+			e.state, e.slot = fetching, true
+			l.fetches = append(l.fetches, e)
+			started++
+		case e.mustWait(to.ExecutorState) || !to.resolves(e):
+			// The plugin is another than the one that it was claimed for.
+			l.decide.release(e, "the plugin has been replaced")
+			l.enqueue(e)
+		default:
+			e.slot = true
+			e.timeout = l.timeout(to.ExecutorState)
+			e.sent.TimeoutMs = e.timeout.Milliseconds()
+			l.begin(e, to.Executor)
+			steps = append(steps, e.sent)
+			started++
+		}
+	}
+	l.ahead.waiting = l.ahead.waiting[n:]
+	l.running += started
+	l.startFetches()
+	l.metrics.running.set(l.running)
+	return steps, started
+}
+
+// dismissPrefetched gives back all that wait for a slot.
+func (l *lane) dismissPrefetched(why string) {
+	l.finish(func() []*entry {
+		all := l.ahead.takeAll()
+		for _, e := range all {
+			l.decide.release(e, why)
+		}
+		return all
+	})
+}

@@ -1,0 +1,147 @@
+package processor_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stephost/stephost/host/processor"
+	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
+)
+
+// ahead is a host whose handlers are quick until it has claimed messages ahead of
+// their slots. From then on they wait.
+type ahead struct {
+	*bundle
+	reached chan struct{}
+	hold    chan struct{}
+
+	running, most atomic.Int64
+	// wanted is the handler whose steps are meant to come, wrong how many others did.
+	wanted atomic.Value
+	wrong  atomic.Int64
+}
+
+const (
+	aheadSteps = 3000
+	aheadSlots = 4
+)
+
+func claimAhead(t *testing.T) *ahead {
+	t.Helper()
+	a := &ahead{reached: make(chan struct{}), hold: make(chan struct{})}
+	var (
+		once  sync.Once
+		ready = make(chan struct{})
+	)
+	a.wanted.Store("work")
+	a.bundle = setup(t, newScripted(func(ctx context.Context, s *pluginv1.Step) *pluginv1.Result {
+		if s.GetStep() != a.wanted.Load() {
+			a.wrong.Add(1)
+		}
+		now := a.running.Add(1)
+		defer a.running.Add(-1)
+		for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
+		}
+		<-ready
+		status, err := processor.Do(context.Background(), a.Processor, processor.GetStatus{})
+		if err != nil || status.Namespaces[0].Prefetched == 0 {
+			return succeeded(`null`)
+		}
+		once.Do(func() { close(a.reached) })
+		select {
+		case <-a.hold:
+		case <-ctx.Done():
+		}
+		return succeeded(`null`)
+	}), func(o *processor.Options) { o.Namespaces[0].Concurrency = aheadSlots })
+	close(ready)
+	a.exec1(`INSERT INTO pgmq.q_ns_queue (vt, message) SELECT clock_timestamp(), '{}' FROM generate_series(1, $1::int)`, aheadSteps)
+	a.hint()
+	select {
+	case <-a.reached:
+	case <-time.After(patience):
+		t.Fatal("nothing was claimed ahead")
+	}
+	return a
+}
+
+// finished lets the handlers go and tells that every message ran once.
+func (a *ahead) finished() {
+	a.t.Helper()
+	close(a.hold)
+	require.Eventually(a.t, func() bool {
+		return a.status().Counts[processor.OutcomeSucceeded] == aheadSteps
+	}, patience, 10*time.Millisecond)
+	require.Equal(a.t, aheadSteps, a.count(`SELECT count(*) FROM pgmq.a_ns_queue`))
+	require.Equal(a.t, aheadSteps, a.count(`SELECT count(DISTINCT message ->> 'message_id') FROM pgmq.q_results`), "one result each")
+	require.LessOrEqual(a.t, a.most.Load(), int64(aheadSlots))
+}
+
+// givenBack waits until nothing is leased but what runs.
+func (a *ahead) givenBack() {
+	a.t.Helper()
+	require.Eventually(a.t, func() bool {
+		s := a.status()
+		return s.Prefetched == 0 && s.Settling == 0
+	}, patience, time.Millisecond)
+	require.LessOrEqual(a.t, a.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt > clock_timestamp()`), aheadSlots)
+}
+
+func TestWhatIsClaimedAheadRunsInSlotsThatComeFree(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	// What is claimed ahead needs no further claim.
+	require.Positive(t, a.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt > clock_timestamp()`)-aheadSlots)
+	a.finished()
+	require.Equal(t, aheadSteps, a.count(`SELECT count(*) FROM pgmq.a_ns_queue WHERE read_ct = 1`), "nothing was given back")
+}
+
+func TestPauseGivesBackWhatWasClaimedAhead(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	_, err := processor.Do(t.Context(), a.Processor, processor.Pause{Namespace: "ns"})
+	require.NoError(t, err)
+	a.givenBack()
+	_, err = processor.Do(t.Context(), a.Processor, processor.Resume{Namespace: "ns"})
+	require.NoError(t, err)
+	a.finished()
+}
+
+func TestUnreadyPluginGivesBackWhatWasClaimedAhead(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	a.exec.setReady(false)
+	a.hint()
+	a.givenBack()
+	a.exec.setReady(true)
+	a.finished()
+}
+
+func TestDrainGivesBackWhatWasClaimedAhead(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	drained := make(chan error, 1)
+	go func() { drained <- a.Drain(context.Background()) }()
+	a.givenBack()
+	close(a.hold)
+	require.NoError(t, <-drained)
+	require.Zero(t, a.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE vt > clock_timestamp()`))
+	require.Equal(t, aheadSteps, a.count(`SELECT (SELECT count(*) FROM pgmq.q_ns_queue) + (SELECT count(*) FROM pgmq.a_ns_queue)`))
+}
+
+func TestReplacedPluginRunsWhatWasClaimedAhead(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	require.Eventually(t, func() bool { return a.running.Load() == aheadSlots }, patience, time.Millisecond)
+	a.exec.mu.Lock()
+	a.exec.handler = "other"
+	a.exec.mu.Unlock()
+	a.wanted.Store("other")
+	a.finished()
+	require.Zero(t, a.wrong.Load(), "the new one does not have the old one's handler")
+}
