@@ -17,7 +17,7 @@ import (
 	"github.com/stephost/stephost/host/config"
 )
 
-// Options says what to measure. All fields are required.
+// Options says what to measure. All fields but Body are required.
 type Options struct {
 	// DSN is a database with the queue schema installed. The queues bench_queue
 	// and bench_dead are dropped and created anew in it.
@@ -28,6 +28,8 @@ type Options struct {
 	Shim []string
 	// Steps is how many no-op steps are drained; 0 skips that part.
 	Steps int
+	// Body is the size of a drained message's body in bytes. The default is 200.
+	Body int
 	// Slots is how many steps may be in flight.
 	Slots int
 	// Batch is the most messages that one claim takes.

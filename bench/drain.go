@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,9 +19,14 @@ type Drain struct {
 	Throughput float64 `json:"steps_per_second"`
 	// Archived is how many messages the database counts as settled.
 	Archived int `json:"archived"`
+	// AllocatedBytes and AllocatedObjects are what this process, host and
+	// measuring together, allocated for each step.
+	AllocatedBytes   float64 `json:"allocated_bytes_per_step"`
+	AllocatedObjects float64 `json:"allocated_objects_per_step"`
 }
 
-// bodySize is about the size of a message body in bytes.
+// bodySize is about the size of a message body in bytes, where nothing else is
+// asked for.
 const bodySize = 200
 
 // drain queues all steps for a paused host, lets it go, and counts.
@@ -28,10 +34,12 @@ func drain(ctx context.Context, h *host.Host, conn *pgx.Conn, opts Options) (*Dr
 	if err := h.SetPaused(ctx, namespace, true); err != nil {
 		return nil, Memory{}, err
 	}
-	if err := enqueue(ctx, conn, opts.Steps); err != nil {
+	if err := enqueue(ctx, conn, opts); err != nil {
 		return nil, Memory{}, err
 	}
 	memory := readMemory()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	start := time.Now()
 	if err := h.SetPaused(ctx, namespace, false); err != nil {
 		return nil, memory, err
@@ -46,11 +54,13 @@ func drain(ctx context.Context, h *host.Host, conn *pgx.Conn, opts Options) (*Dr
 		}
 	}
 	elapsed := time.Since(start)
-	after := readMemory()
-	memory.Peak = after.Peak
+	runtime.ReadMemStats(&after)
+	memory.Peak = readMemory().Peak
 	result := &Drain{
 		Steps: opts.Steps, Slots: opts.Slots,
 		Seconds: elapsed.Seconds(), Throughput: float64(opts.Steps) / elapsed.Seconds(),
+		AllocatedBytes:   float64(after.TotalAlloc-before.TotalAlloc) / float64(opts.Steps),
+		AllocatedObjects: float64(after.Mallocs-before.Mallocs) / float64(opts.Steps),
 	}
 	err := conn.QueryRow(ctx, `SELECT count(*) FROM pgmq.a_`+queue).Scan(&result.Archived)
 	if err == nil && result.Archived != opts.Steps {
@@ -64,12 +74,16 @@ func done(ctx context.Context, h *host.Host) int {
 }
 
 // enqueue inserts all steps in one statement: what is measured is the drain.
-func enqueue(ctx context.Context, conn *pgx.Conn, steps int) error {
+func enqueue(ctx context.Context, conn *pgx.Conn, opts Options) error {
+	body := opts.Body
+	if body == 0 {
+		body = bodySize
+	}
 	_, err := conn.Exec(ctx, `INSERT INTO pgmq.q_`+queue+` (vt, message)
 		SELECT clock_timestamp(), jsonb_build_object('n', n, 'pad', repeat('x', $1::int))
-		FROM generate_series(1, $2::int) n`, bodySize-20, steps)
+		FROM generate_series(1, $2::int) n`, body-20, opts.Steps)
 	if err != nil {
-		return fmt.Errorf("queue %d steps: %w", steps, err)
+		return fmt.Errorf("queue %d steps: %w", opts.Steps, err)
 	}
 	for _, sql := range []string{`VACUUM ANALYZE pgmq.q_` + queue, `CHECKPOINT`} {
 		// Only for steadier figures; a user without the right measures all the same.

@@ -30,11 +30,11 @@ func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
 			continue
 		}
 		delete(s.sinks, res.GetId())
-		r.results = route(r.results, sink, res)
+		r.results = route(r.results, sink, res, len(resp.GetResults()))
 	}
 	for _, beat := range resp.GetHeartbeats() {
 		if sink, ok := s.sinks[beat.GetId()]; ok {
-			r.beats = route(r.beats, sink, beat)
+			r.beats = route(r.beats, sink, beat, len(resp.GetHeartbeats()))
 		}
 	}
 	s.relieve()
@@ -60,13 +60,13 @@ func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
 }
 
 // route adds a member to its sink's group. Lanes that share a plugin are few,
-// and mostly the last group is the right one.
-func route[M any](groups []routed[M], sink processor.Sink, m M) []routed[M] {
+// and mostly the last group is the right one. At most of members come in all.
+func route[M any](groups []routed[M], sink processor.Sink, m M, of int) []routed[M] {
 	for i := len(groups) - 1; i >= 0; i-- {
 		if groups[i].sink == sink {
 			groups[i].members = append(groups[i].members, m)
 			return groups
 		}
 	}
-	return append(groups, routed[M]{sink: sink, members: append(make([]M, 0, 16), m)})
+	return append(groups, routed[M]{sink: sink, members: append(make([]M, 0, of), m)})
 }

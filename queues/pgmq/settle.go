@@ -89,7 +89,7 @@ func (s *settling) sort(batch []queues.Settlement) []groupMembers {
 		at := slices.IndexFunc(groups, func(have groupMembers) bool { return have.group == g })
 		if at < 0 {
 			at = len(groups)
-			groups = append(groups, groupMembers{group: g})
+			groups = append(groups, groupMembers{group: g, members: make([]member, 0, len(batch)-i)})
 		}
 		groups[at].members = append(groups[at].members, m)
 	}
