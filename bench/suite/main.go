@@ -15,7 +15,9 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/handlers"
 	"github.com/stephost/stephost/bench/suite/internal/many"
 	"github.com/stephost/stephost/bench/suite/internal/pickup"
+	"github.com/stephost/stephost/bench/suite/internal/producers"
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
+	"github.com/stephost/stephost/bench/suite/internal/steady"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 )
 
@@ -25,6 +27,8 @@ func scenarios() []suite.Scenario {
 	all = append(all, drain.Scenarios()...)
 	all = append(all, pickup.Scenarios()...)
 	all = append(all, many.Scenarios()...)
+	all = append(all, steady.Scenarios()...)
+	all = append(all, producers.Scenarios()...)
 	return all
 }
 
@@ -50,6 +54,8 @@ func asOther(args []string) (code int, other bool) {
 		return many.PluginMain(args[1:]), true
 	case len(args) > 0 && args[0] == stamps.PluginCommand:
 		return stamps.PluginMain(args[1:]), true
+	case len(args) > 0 && args[0] == producers.PluginCommand:
+		return producers.PluginMain(), true
 	}
 	return 0, false
 }
