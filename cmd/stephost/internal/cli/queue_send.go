@@ -163,6 +163,8 @@ type sender struct {
 	bytes     int
 	line      int // of the input, the last one read
 	batchLine int // of the input, the first one of the batch
+	// sending has the result of the batch before; nil: none is being sent.
+	sending chan batchResult
 
 	count       int64
 	sentLine    int // of the input, the last one that was sent
@@ -171,27 +173,36 @@ type sender struct {
 }
 
 func (s *sender) sendAll(ctx context.Context, input io.Reader) error {
+	err := s.readAll(ctx, input)
+	// What was sent before the error counts, and its own error comes first.
+	if sent := s.join(); sent != nil {
+		err = sent
+	}
+	switch {
+	case err != nil:
+		return s.explain(err)
+	case s.count == 0:
+		return &usageError{errors.New("no message given: the input is empty")}
+	}
+	return nil
+}
+
+func (s *sender) readAll(ctx context.Context, input io.Reader) error {
 	lines := bufio.NewScanner(input)
 	lines.Buffer(make([]byte, 0, 64<<10), maxMessageBytes)
 	for lines.Scan() {
 		s.line++
 		if err := s.add(ctx, bytes.TrimSpace(lines.Bytes())); err != nil {
-			return s.explain(err)
+			return err
 		}
 	}
 	if err := lines.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
 			err = fmt.Errorf("longer than %d MiB", maxMessageBytes>>20)
 		}
-		return s.explain(fmt.Errorf("line %d: %w", s.line+1, err))
+		return fmt.Errorf("line %d: %w", s.line+1, err)
 	}
-	if err := s.flush(ctx); err != nil {
-		return s.explain(err)
-	}
-	if s.count == 0 {
-		return &usageError{errors.New("no message given: the input is empty")}
-	}
-	return nil
+	return s.flush(ctx)
 }
 
 func (s *sender) add(ctx context.Context, line []byte) error {
@@ -213,32 +224,56 @@ func (s *sender) add(ctx context.Context, line []byte) error {
 	return nil
 }
 
+// batchResult is what became of a batch.
+type batchResult struct {
+	ids         []int64
+	first, last int // lines of the input
+	err         error
+}
+
+// flush sends the batch while the next one is read. It returns the error of the
+// one before.
 func (s *sender) flush(ctx context.Context) error {
-	if len(s.batch) == 0 {
+	if err := s.join(); err != nil || len(s.batch) == 0 {
+		return err
+	}
+	batch, result := s.batch, batchResult{first: s.batchLine, last: s.line}
+	sending := make(chan batchResult, 1)
+	go func() {
+		result.ids, result.err = s.broker.Send(ctx, s.queue, batch)
+		sending <- result
+	}()
+	s.sending, s.batch, s.bytes = sending, make([]queues.Outgoing, 0, len(batch)), 0
+	return nil
+}
+
+// join waits for the batch that is being sent.
+func (s *sender) join() error {
+	if s.sending == nil {
 		return nil
 	}
-	ids, err := s.broker.Send(ctx, s.queue, s.batch)
-	if err != nil {
-		if s.line == 1 {
-			return err
-		}
-		if s.batchLine == s.line {
-			return fmt.Errorf("line %d: %w", s.line, err)
-		}
-		return fmt.Errorf("lines %d to %d: %w", s.batchLine, s.line, err)
+	result := <-s.sending
+	s.sending = nil
+	switch {
+	case result.err == nil:
+	case result.last == 1:
+		return result.err
+	case result.first == result.last:
+		return fmt.Errorf("line %d: %w", result.last, result.err)
+	default:
+		return fmt.Errorf("lines %d to %d: %w", result.first, result.last, result.err)
 	}
 	if s.count == 0 {
-		s.first = ids[0]
+		s.first = result.ids[0]
 	}
-	s.last = ids[len(ids)-1]
-	s.count += int64(len(ids))
-	s.sentLine = s.line
-	for _, id := range ids {
+	s.last = result.ids[len(result.ids)-1]
+	s.count += int64(len(result.ids))
+	s.sentLine = result.last
+	for _, id := range result.ids {
 		if len(s.ids) < maxListedIDs {
 			s.ids = append(s.ids, id)
 		}
 	}
-	s.batch, s.bytes = s.batch[:0], 0
 	return nil
 }
 
