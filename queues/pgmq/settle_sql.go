@@ -2,6 +2,7 @@ package pgmq
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,12 @@ func (o *outgoing) add(ord int64, out queues.Outgoing) {
 	o.bodies = append(o.bodies, textOrNull(out.Body))
 	o.headers = append(o.headers, textOrNull(out.Headers))
 	o.delays = append(o.delays, max(0, out.Delay.Microseconds()))
+}
+
+// plain tells whether the messages have neither headers nor delays.
+func (o *outgoing) plain() bool {
+	return !slices.ContainsFunc(o.headers, func(h *string) bool { return h != nil }) &&
+		!slices.ContainsFunc(o.delays, func(d int64) bool { return d != 0 })
 }
 
 func (o *outgoing) args() []any { return []any{o.ords, o.bodies, o.headers, o.delays} }

@@ -51,6 +51,15 @@ func (b *Broker) Send(ctx context.Context, queue string, batch []queues.Outgoing
 }
 
 func (b *Broker) send(ctx context.Context, l *layout, f family, out outgoing) ([]int64, error) {
+	if !f.tasker && out.plain() {
+		// A tenth cheaper for the server.
+		rows, err := b.work.Query(ctx, `INSERT INTO `+l.q+` (vt, message) SELECT statement_timestamp(), o.body::jsonb
+			FROM unnest($1::text[]) WITH ORDINALITY AS o(body, place) ORDER BY o.place RETURNING msg_id`, out.bodies)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
 	columns, values := "vt, message", "statement_timestamp() + o.delay * interval '1 microsecond', o.body::jsonb"
 	if l.headers {
 		columns, values = columns+", headers", values+", o.headers::jsonb"
