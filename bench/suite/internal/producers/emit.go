@@ -42,7 +42,7 @@ func PluginMain() int {
 // emitting compares messages that steps emit with INSERT: those of a few steps
 // that emit many, so that it is emitting that is measured.
 func emitting(ctx context.Context, env *suite.Env, result *suite.Result) error {
-	rows := suite.Pick(env.Form, 100_000, 30_000, 600)
+	rows := suite.Pick(env.Form, 200_000, 100_000, 600)
 	var theirs, ours stat.Sample
 	for range env.Rounds {
 		inserts, emits, err := emitRound(ctx, env, rows, suite.Pick(env.Form, 100, 100, 20))

@@ -14,7 +14,7 @@ import (
 // sending compares `stephost queue send` with INSERT. The program's start is
 // part of it.
 func sending(ctx context.Context, env *suite.Env, result *suite.Result) error {
-	rows := suite.Pick(env.Form, 100_000, 30_000, 600)
+	rows := suite.Pick(env.Form, 200_000, 100_000, 600)
 	var lines bytes.Buffer
 	for n := range rows {
 		lines.WriteString(body(n) + "\n")
