@@ -16,6 +16,11 @@ const (
 	isolateLockTimeout = 20 * time.Millisecond
 )
 
+// inChunk prepares the transaction of a chunk. Its parameter is the lock timeout. The
+// chunk's plan is an index scan for each queue, whatever its parameters are; without
+// being told, the server plans all of them anew for every run.
+const inChunk = `SELECT set_config('lock_timeout', $1::text, true), set_config('plan_cache_mode', 'force_generic_plan', true)`
+
 // inChunks asks about many queues in few statements. A chunk in which one queue is
 // in the way, locked by someone or gone, is halved until that one is alone; then
 // fault is told. The error is for a database that does not answer.

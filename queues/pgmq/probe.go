@@ -78,7 +78,7 @@ func (p prober) ask(ctx context.Context, some []probed, lockTimeout time.Duratio
 		fmt.Fprintf(&sql, "SELECT %d, %s", i, outlook(q.layout, i+1))
 	}
 	return pgx.BeginTxFunc(ctx, p.conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
+		if _, err := tx.Exec(ctx, inChunk, fmt.Sprintf("%dms", lockTimeout.Milliseconds())); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, sql.String(), lows...)

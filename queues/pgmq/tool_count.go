@@ -55,7 +55,7 @@ func (b *Broker) CountMessages(ctx context.Context, names []string, limit int64)
 			fmt.Fprintf(&sql, `SELECT %d, (SELECT count(*) FROM (SELECT 1 FROM %s LIMIT $1::bigint) c)`, i, found[c.Queue].q)
 		}
 		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
+			if _, err := tx.Exec(ctx, inChunk, fmt.Sprintf("%dms", lockTimeout.Milliseconds())); err != nil {
 				return err
 			}
 			rows, err := tx.Query(ctx, sql.String(), limit)
