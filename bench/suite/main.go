@@ -12,6 +12,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/child"
 	"github.com/stephost/stephost/bench/suite/internal/drain"
+	"github.com/stephost/stephost/bench/suite/internal/growth"
 	"github.com/stephost/stephost/bench/suite/internal/handlers"
 	"github.com/stephost/stephost/bench/suite/internal/many"
 	"github.com/stephost/stephost/bench/suite/internal/pickup"
@@ -29,6 +30,7 @@ func scenarios() []suite.Scenario {
 	all = append(all, many.Scenarios()...)
 	all = append(all, steady.Scenarios()...)
 	all = append(all, producers.Scenarios()...)
+	all = append(all, growth.Scenarios()...)
 	return all
 }
 
