@@ -25,7 +25,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "claim ignores vt", file: claimFile,
-			old: "which := `vt <= statement_timestamp() AND vt >= $4", new: "which := `vt >= $4",
+			old: "which := `vt <= statement_timestamp() AND vt >= (SELECT $4", new: "which := `vt >= (SELECT $4",
 		},
 		{
 			name: "claim by id ignores vt", file: claimFile,

@@ -41,7 +41,7 @@ const asyncCommit = `(SELECT set_config('synchronous_commit', 'off', true)) IS N
 // Parameters: lease in microseconds, body limit, then limit, least vt and its end,
 // or id.
 func claimSQL(l *layout, one, careful bool) string {
-	which := `vt <= statement_timestamp() AND vt >= $4::timestamptz AND vt < $5::timestamptz AND ` + asyncCommit + ` ORDER BY vt LIMIT $3::bigint`
+	which := `vt <= statement_timestamp() AND vt >= (SELECT $4::timestamptz) AND vt < (SELECT $5::timestamptz) AND ` + asyncCommit + ` ORDER BY vt LIMIT (SELECT $3::bigint)`
 	if one {
 		which = `msg_id = $3::bigint AND vt <= statement_timestamp() AND ` + asyncCommit
 	}
