@@ -18,10 +18,9 @@ CHECKERS := honnef.co/go/tools/cmd/staticcheck
 TEST_TIMEOUT ?= 8m
 TEST_FLAGS   ?=
 
-# lint vets what `make test` compiles (-vet=off).
-# Most tests wait for processes and databases rather than compute: a package runs
-# four of them at once also where there are two cores.
-TEST_PARALLEL ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -gt 4 ] && echo "$$n" || echo 4)
+# Tests wait for processes and databases more than they compute, so that the tests of
+# more packages run at once than there are cores. lint vets what is tested here.
+TEST_PACKAGES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -gt 4 ] && echo "$$n" || echo 4)
 
 .PHONY: help
 help: ## list the targets
@@ -44,7 +43,7 @@ run: postgres build ## start everything, send sample orders and show each step (
 
 .PHONY: test
 test: go test-postgres cgo lint generate-check tidy-check test-sdks ## all checks, and all tests under the race detector
-	$(GO) test -race -vet=off -parallel $(TEST_PARALLEL) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
+	$(GO) test -race -vet=off -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 	cd $(SUITE) && $(GO) test -vet=off -timeout $(TEST_TIMEOUT) $(TEST_FLAGS) ./...
 
 .PHONY: test-quick
