@@ -123,6 +123,9 @@ func (f flags) measure(ctx context.Context, form suite.Form, chosen []suite.Scen
 	if err != nil {
 		return nil, err
 	}
+	if machine.InMemory() {
+		log.Warn("the server's files are in memory, so nothing waits for a disk: set TMPDIR to a directory that is on one")
+	}
 	for _, s := range chosen {
 		log.Info("measuring", "scenario", s.Name, "about", s.About)
 		began := time.Now()

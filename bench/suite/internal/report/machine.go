@@ -90,6 +90,11 @@ func field(text, name string) string {
 	return ""
 }
 
+const inMemory = "tmpfs, in memory"
+
+// InMemory says that the server's files are on no disk.
+func (m Machine) InMemory() bool { return m.Filesystem == inMemory }
+
 // filesystem names the kind of file system that a directory is on. One in memory
 // makes durability cheap, and figures from it are not worth much.
 func filesystem(dir string) string {
@@ -98,7 +103,7 @@ func filesystem(dir string) string {
 		return "unknown"
 	}
 	names := map[uint32]string{
-		0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x794c7630: "overlay", 0x01021994: "tmpfs (in memory)", 0x2fc12fc1: "zfs",
+		0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x794c7630: "overlay", 0x01021994: inMemory, 0x2fc12fc1: "zfs",
 	}
 	if name, ok := names[uint32(s.Type)]; ok { //nolint:gosec // a magic number
 		return name
