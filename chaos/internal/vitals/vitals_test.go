@@ -109,8 +109,14 @@ func TestDescriptorsAreCounted(t *testing.T) {
 func descriptorsOf(t *testing.T, more int) int {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("sleep", "1000")
+	// A program that starts has its libraries open for a moment; this one tells when
+	// that is over.
+	cmd := exec.Command("sh", "-c", "echo started; read -r forever")
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	_, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	started, err := cmd.StdoutPipe()
+	require.NoError(t, err)
 	for range more {
 		file, err := os.Open(os.DevNull)
 		require.NoError(t, err)
@@ -119,11 +125,13 @@ func descriptorsOf(t *testing.T, more int) int {
 	}
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	_, err = started.Read(make([]byte, 1))
+	require.NoError(t, err)
 	hosts := vitals.Hosts{TempDir: dir, List: func() []vitals.Host {
 		return []vitals.Host{{Name: "a", PID: cmd.Process.Pid, Admin: "127.0.0.1:1"}}
 	}}
 	found := 0
-	err := hosts.Read(t.Context(), func(s vitals.Subject, m vitals.Measure, v float64) {
+	err = hosts.Read(t.Context(), func(s vitals.Subject, m vitals.Measure, v float64) {
 		if s.Name == "a" && m == vitals.Descriptors {
 			found = int(v)
 		}
