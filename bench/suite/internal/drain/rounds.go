@@ -76,6 +76,7 @@ func chart(name, title string, contenders []contender, all []runs) suite.Chart {
 func megabytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
 // steps is how many steps each contender gets in the rounds, and in a sweep.
-func steps(f suite.Form) (rounds, sweep int) {
-	return suite.Pick(f, 200_000, 40_000, 400), suite.Pick(f, 60_000, 20_000, 200)
+func steps(f suite.Form) (rounds int, sweep heats) {
+	rounds = suite.Pick(f, 200_000, 40_000, 400)
+	return rounds, suite.Pick(f, heats{60_000, rounds}, heats{20_000, 0}, heats{200, 0})
 }

@@ -1,32 +1,55 @@
 package drain
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 )
 
-// sweep runs each setting once and returns the fastest with the table of all.
-func sweep[S interface{ contender() contender }](ctx context.Context, env *suite.Env, title string, steps int, settings []S) (best S, table suite.Table, err error) {
-	table = suite.Table{Title: title, Header: []string{"setting", "steps/s", "CPU µs/step"}}
-	fastest := 0.0
+// heats are how a sweep goes: every setting once on a small queue, then the best
+// few of them on one as large as that of the rounds, so that neither noise nor the
+// size of the queue chooses for a contender. Without a final the first heat does.
+type heats struct{ steps, final int }
+
+// finalists is how many settings a final has.
+const finalists = 3
+
+type heat[S any] struct {
+	setting    S
+	throughput float64
+}
+
+// sweep returns the fastest setting and a table of all.
+func sweep[S interface{ contender() contender }](ctx context.Context, env *suite.Env, title string, h heats, settings []S) (best S, table suite.Table, err error) {
+	table = suite.Table{Title: title, Header: []string{"setting", "steps", "steps/s", "CPU µs/step"}}
 	if len(settings) == 1 {
 		return settings[0], table, nil
 	}
-	for _, s := range settings {
-		c := s.contender()
-		r, err := measure(ctx, env, c, steps)
-		if err != nil {
-			return best, table, err
+	for _, steps := range []int{h.steps, h.final} {
+		if steps == 0 {
+			break
 		}
-		env.Log.Info("swept", "setting", c.label, "steps/s", int(r.Throughput), "cpu us/step", fmt.Sprintf("%.1f", r.CPU))
-		table.Rows = append(table.Rows, []string{c.label, suite.Number(r.Throughput), suite.Number(r.CPU)})
-		if r.Throughput > fastest {
-			fastest, best = r.Throughput, s
+		ran := make([]heat[S], 0, len(settings))
+		for _, s := range settings {
+			c := s.contender()
+			r, err := measure(ctx, env, c, steps)
+			if err != nil {
+				return best, table, err
+			}
+			env.Log.Info("swept", "setting", c.label, "steps", steps, "steps/s", int(r.Throughput), "cpu us/step", fmt.Sprintf("%.1f", r.CPU))
+			table.Rows = append(table.Rows, []string{c.label, fmt.Sprint(steps), suite.Number(r.Throughput), suite.Number(r.CPU)})
+			ran = append(ran, heat[S]{s, r.Throughput})
+		}
+		slices.SortStableFunc(ran, func(a, b heat[S]) int { return cmp.Compare(b.throughput, a.throughput) })
+		settings = settings[:0:0]
+		for _, fast := range ran[:min(finalists, len(ran))] {
+			settings = append(settings, fast.setting)
 		}
 	}
-	return best, table, nil
+	return settings[0], table, nil
 }
 
 // candidates are the settings that a sweep tries.
