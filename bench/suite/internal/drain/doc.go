@@ -20,6 +20,7 @@
 //
 // In each round every contender has one turn, in an order that rotates. Ratios
 // are taken within a round, and the figure is the median over the rounds. Which
-// setting is a contender's best was found out before, by a sweep in the same
-// process on a smaller queue; both are in the report.
+// setting is a contender's best was found out before, by a sweep: each setting once
+// on a small queue, and in the full form the fastest three again on a large one. Both
+// are in the report.
 package drain
