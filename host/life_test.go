@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -169,6 +170,7 @@ func TestFrozenPluginIsReplacedAndLosesNothing(t *testing.T) {
 	b.eventually("all run", func() bool { return len(b.runs("log")) == 10 })
 	frozen := b.plugin().Instances[0].PID
 	require.NoError(t, syscall.Kill(frozen, syscall.SIGSTOP))
+	b.eventually("it stands still", func() bool { return stopped(frozen) })
 	b.touch("go")
 	// Meanwhile the other process does its part.
 	b.eventually("the other half is done", func() bool { return b.Settled(t.Context(), "a") == 5 })
@@ -206,4 +208,20 @@ func TestPoolThatLacksAProcessIsDegraded(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	b.send("a_queue", bodies(10, `{}`)...)
 	b.results(10)
+}
+
+// stopped tells whether each thread of a process has stopped: they go on for a
+// moment after the signal. Where there is no /proc it does not know better.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil || !strings.Contains(string(stat), ") T ") {
+			return false
+		}
+	}
+	return true
 }
