@@ -2,10 +2,13 @@ package pgmq
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stephost/stephost/queues"
@@ -71,4 +74,41 @@ func drain(b *testing.B, dsn string, size int) {
 	settled := <-done + <-done
 	b.ReportMetric(float64(settled)/time.Since(start).Seconds(), "messages/s")
 	require.Equal(b, b.N, settled)
+}
+
+// benchBatch is how many messages one operation of the benchmarks below has.
+const benchBatch = 500
+
+// BenchmarkClaimDecode reads a batch of claimed messages of 200 bytes as the
+// server sends them. The server has next to nothing to do; its time is in it.
+func BenchmarkClaimDecode(b *testing.B) {
+	db, err := pgx.Connect(b.Context(), pgmqtest.New(b, pgmqtest.V1_10))
+	require.NoError(b, err)
+	defer func() { _ = db.Close(b.Context()) }()
+	req := queues.ClaimRequest{Queue: "orders", Limit: benchBatch}
+	b.ReportAllocs()
+	for b.Loop() {
+		rows, err := db.Query(b.Context(), `SELECT n, 1::int4, statement_timestamp(), statement_timestamp(), statement_timestamp(), 204::int8, false, NULL::text, $1::text
+			FROM generate_series(1::bigint, $2) n`, strings.Repeat("x", 200), benchBatch)
+		require.NoError(b, err)
+		got, _, err := deliveries(rows, req)
+		require.NoError(b, err)
+		require.Len(b, got, benchBatch)
+	}
+}
+
+// BenchmarkSettleEncode makes the parameters of a batch's settlement and encodes
+// them as they go to the server.
+func BenchmarkSettleEncode(b *testing.B) {
+	types := pgtype.NewMap()
+	statement := &pgconn.StatementDescription{ParamOIDs: []uint32{pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TimestamptzArrayOID}}
+	members := make([]member, benchBatch)
+	for i := range members {
+		members[i] = member{at: i, lease: queues.Lease{Queue: "orders", ID: int64(i + 1), Epoch: 1, EnqueuedAt: time.Unix(1_700_000_000, 0)}}
+	}
+	var query pgx.ExtendedQueryBuilder
+	b.ReportAllocs()
+	for b.Loop() {
+		require.NoError(b, query.Build(types, statement, settleArgs(group{kind: kindComplete}, tables{}, members)))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stephost/stephost/queues"
@@ -157,6 +158,11 @@ func (b *Broker) leaseBodies(ctx context.Context, sql string, req queues.ClaimRe
 	if err != nil {
 		return nil, last, err
 	}
+	return deliveries(rows, req)
+}
+
+// deliveries reads the rows of a claim statement, and the latest vt among them.
+func deliveries(rows pgx.Rows, req queues.ClaimRequest) (got []queues.Delivery, last time.Time, err error) {
 	defer rows.Close()
 	var (
 		id                    int64
