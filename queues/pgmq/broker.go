@@ -18,11 +18,8 @@ import (
 type Broker struct {
 	opts Options
 
-	// claims and settlements go by queue; each kind has connections of its own, so
-	// that a burst of one never delays another.
-	claims, settles *homes
-	// work and settle are their shared parts; work is also for bodies, probes and
-	// tooling.
+	// work is for claims, bodies, probes and tooling; each of the other two has
+	// one purpose, so that a burst of one kind never delays another.
 	work, settle, beat *pgxpool.Pool
 	// prune is the connection of Pass: it is opened by the first one.
 	prune *pgxpool.Pool
@@ -84,26 +81,28 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 // claims, probes and tooling the rest. Pruning has one more.
 func (b *Broker) openPools(ctx context.Context) error {
 	settle := max(1, b.opts.MaxConnections*3/8)
-	var err error
-	if b.claims, err = b.openHomes(ctx, claims, b.opts.MaxConnections-settle-1); err != nil {
-		return err
-	}
-	if b.settles, err = b.openHomes(ctx, settlements, settle); err != nil {
-		return err
-	}
-	b.work, b.settle = b.claims.shared, b.settles.shared
-	if b.beat, err = b.newPool(ctx, heartbeats, 1); err != nil {
-		return err
-	}
-	if b.prune, err = b.newPool(ctx, pruning, 1); err != nil {
-		return err
+	for _, p := range []struct {
+		pool **pgxpool.Pool
+		role role
+		size int
+	}{
+		{&b.work, claims, b.opts.MaxConnections - settle - 1},
+		{&b.settle, settlements, settle},
+		{&b.beat, heartbeats, 1},
+		{&b.prune, pruning, 1},
+	} {
+		pool, err := b.newPool(ctx, p.role, p.size)
+		if err != nil {
+			return err
+		}
+		*p.pool = pool
 	}
 	if b.once = b.work.Config().ConnConfig.DefaultQueryExecMode; b.once == pgx.QueryExecModeCacheStatement {
 		b.once = pgx.QueryExecModeExec
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opts.ConnectTimeout)
 	defer cancel()
-	err = b.work.Ping(ctx)
+	err := b.work.Ping(ctx)
 	if errors.Is(err, errPooled) {
 		err = b.work.Ping(ctx)
 	}
@@ -116,9 +115,7 @@ func (b *Broker) openPools(ctx context.Context) error {
 // Close ends all connections. Subscriptions are closed by who opened them. It
 // waits for statements that are under way.
 func (b *Broker) Close() {
-	b.claims.close()
-	b.settles.close()
-	for _, pool := range []*pgxpool.Pool{b.beat, b.prune} {
+	for _, pool := range []*pgxpool.Pool{b.work, b.settle, b.beat, b.prune} {
 		if pool != nil {
 			pool.Close()
 		}

@@ -146,7 +146,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 	}
 	full := len(got) == req.Limit
 	b.floors.ended(l.key, full, swept, last)
-	if swept && b.floors.slow(b.floors.now().Sub(began), len(got)) {
+	if swept && b.floors.worthWeighing(l.key, b.floors.now().Sub(began), len(got)) {
 		b.weigh(ctx, l, began, full, last)
 	}
 	return got, nil
@@ -154,7 +154,7 @@ func (b *Broker) claim(ctx context.Context, l *layout, req queues.ClaimRequest) 
 
 // leaseBodies runs a claim statement, with bodies up to a size.
 func (b *Broker) leaseBodies(ctx context.Context, sql string, req queues.ClaimRequest, bodyLimit int, args ...any) (got []queues.Delivery, last time.Time, err error) {
-	rows, err := b.claims.of(req.Queue).Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
+	rows, err := b.work.Query(ctx, sql, append([]any{req.Lease.Microseconds(), bodyLimit}, args...)...)
 	if err != nil {
 		return nil, last, err
 	}
@@ -200,5 +200,9 @@ func deliveries(rows pgx.Rows, req queues.ClaimRequest) (got []queues.Delivery, 
 		}
 		got = append(got, d)
 	}
-	return got, last, rows.Err()
+	// A statement that fails after its first rows has leased nothing.
+	if err := rows.Err(); err != nil {
+		return nil, last, err
+	}
+	return got, last, nil
 }

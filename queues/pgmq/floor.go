@@ -25,8 +25,13 @@ const (
 	// lateness is how much later than others a transaction can commit and be found
 	// without a sweep, while the floor is kept.
 	lateness = 250 * time.Millisecond
-	// floorForProbes is how long after a sweep probes believe in a floor.
-	floorForProbes = time.Minute
+	// walkGrowth is how many times longer than the last a walk is believed to be: it
+	// is timed here, and a busy host or a slow network must not put off the next one
+	// for long.
+	walkGrowth = 4
+	// weighAgain is how long after a slow claim that had no long walk the next one
+	// is asked about.
+	weighAgain = 10 * time.Second
 )
 
 // floors remembers where the last claims of queues ended. Dead index entries lie
@@ -46,6 +51,8 @@ type floors struct {
 	long time.Duration // the least walk that is saved
 	mu   sync.Mutex
 	at   map[string]floor
+	// light is when queues were found to have no long walk.
+	light map[string]time.Time
 }
 
 func newFloors(now func() time.Time) floors {
@@ -144,8 +151,30 @@ func (f *floors) keep(queue string, low time.Time, full bool, walk time.Duration
 
 // backLook is a look behind a kept floor.
 type backLook struct {
-	at   time.Time // before it, in the database's time
-	walk time.Duration
+	at     time.Time // before it, in the database's time
+	walk   time.Duration
+	failed bool
+}
+
+// worthWeighing tells whether to ask why a claim took so long.
+func (f *floors) worthWeighing(queue string, took time.Duration, messages int) bool {
+	if !f.slow(took, messages) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, known := f.light[queue]
+	return !known || f.now().Sub(at) >= weighAgain
+}
+
+// weighed notes that it was no long walk.
+func (f *floors) weighed(queue string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.light == nil || len(f.light) >= maxCached {
+		f.light = make(map[string]time.Time)
+	}
+	f.light[queue] = f.now()
 }
 
 // endedAbove notes how a claim went that stayed above a kept floor, with the sweep
@@ -154,13 +183,21 @@ func (f *floors) endedAbove(queue string, full bool, last time.Time, swept *back
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	entry := f.at[queue]
-	entry.full, entry.owed = full, swept == nil
+	behind := swept != nil && !swept.failed
+	entry.full, entry.owed = full, !behind
+	walk := entry.walk
+	if swept != nil {
+		walk = min(swept.walk, walkGrowth*entry.walk)
+	}
 	switch {
-	case swept == nil:
+	case !behind:
 		if last.After(entry.low) {
 			entry.low = last
 		}
-	case !full && swept.walk < f.long:
+		if swept != nil {
+			entry.swept, entry.walk = f.now(), max(entry.walk, walk)
+		}
+	case !full && walk < f.long:
 		delete(f.at, queue)
 		return
 	default:
@@ -169,8 +206,8 @@ func (f *floors) endedAbove(queue string, full bool, last time.Time, swept *back
 		if full {
 			entry.low = last
 		}
-		entry.swept, entry.walk = f.now(), swept.walk
-		if swept.walk < f.long {
+		entry.swept, entry.walk = f.now(), walk
+		if walk < f.long {
 			entry.walk = 0
 		}
 	}
@@ -197,13 +234,13 @@ func (f *floors) sweepDue(queue string) (in time.Duration, due bool) {
 }
 
 // forProbe is where a probe begins to look for visible messages. Whoever claims
-// looks after what is behind; should nobody claim, the floor is not believed in
-// for long.
+// looks after what is behind; should nobody claim, the floor is believed in for
+// two rests.
 func (f *floors) forProbe(queue string) pgtype.Timestamptz {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	entry, ok := f.at[queue]
-	if !ok || entry.walk == 0 || f.now().Sub(entry.swept) >= floorForProbes {
+	if !ok || entry.walk == 0 || f.now().Sub(entry.swept) >= 2*entry.rest() {
 		return beginning()
 	}
 	return timestamptz(entry.from())

@@ -126,7 +126,7 @@ func TestAKeptFloorFollowsTheClockOfTheDatabaseBack(t *testing.T) {
 	require.Equal(t, []string{`3`}, bodies(k.claim("orders", 10)))
 }
 
-func TestProbesBelieveInAKeptFloorForAMinute(t *testing.T) {
+func TestProbesBelieveInAKeptFloorForTwoRests(t *testing.T) {
 	t.Parallel()
 	k := setupKept(t)
 	visible := func() bool {
@@ -139,9 +139,51 @@ func TestProbesBelieveInAKeptFloorForAMinute(t *testing.T) {
 	}
 	k.late("1 hour", `"late"`)
 	require.False(t, visible())
-	k.offset += floorForProbes
+	twoRests := 2 * walkShare * 50 * time.Millisecond
+	k.offset += twoRests
 	require.True(t, visible(), "nobody has claimed for long")
-	k.offset -= floorForProbes
+	k.offset -= twoRests
 	k.send("orders", `2`)
 	require.True(t, visible())
+}
+
+// What is behind the floor cannot be claimed: what is above must not wait for it.
+func TestAFailedSweepHoldsUpNothingAboveTheFloor(t *testing.T) {
+	t.Parallel()
+	k := setupKept(t)
+	k.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$`)
+	k.exec(`CREATE TRIGGER refuse BEFORE UPDATE ON pgmq.q_orders FOR EACH ROW WHEN (OLD.message = '"late"') EXECUTE FUNCTION refuse()`)
+	k.late("1 hour", `"late"`)
+	k.offset += time.Second
+	k.send("orders", `2`)
+	require.Equal(t, []string{`2`}, k.sweep(10))
+	in, due := k.due()
+	require.True(t, due)
+	require.Equal(t, walkShare*50*time.Millisecond, in, "the next one is put off like any other")
+
+	k.exec(`DROP TRIGGER refuse ON pgmq.q_orders`)
+	k.offset += in
+	require.Equal(t, []string{`"late"`}, k.sweep(10))
+}
+
+func TestOneSlowSweepDoesNotPutOffTheNextForLong(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	f := newFloors(func() time.Time { return now })
+	f.keep("orders", now, true, 10*time.Millisecond)
+	f.endedAbove("orders", true, now, &backLook{at: now, walk: 10 * time.Second})
+	require.Equal(t, walkShare*walkGrowth*10*time.Millisecond, f.at["orders"].rest())
+}
+
+func TestASlowClaimIsWeighedOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	f := newFloors(func() time.Time { return now })
+	require.False(t, f.worthWeighing("orders", slowClaim-1, 0))
+	require.True(t, f.worthWeighing("orders", slowClaim, 0))
+	f.weighed("orders")
+	require.False(t, f.worthWeighing("orders", slowClaim, 0), "the network is slow, maybe")
+	require.True(t, f.worthWeighing("others", slowClaim, 0))
+	now = now.Add(weighAgain)
+	require.True(t, f.worthWeighing("orders", slowClaim, 0))
 }

@@ -31,8 +31,6 @@ func (b *Broker) Probe(ctx context.Context, names []string) ([]queues.QueueState
 		return nil, fmt.Errorf("probe queues: %w", b.explain(err))
 	}
 	b.layouts.refresh(names, found)
-	b.claims.keepAwake(ctx)
-	b.settles.keepAwake(ctx)
 	states := make([]queues.QueueState, len(names))
 	var present []probed
 	for i, name := range names {

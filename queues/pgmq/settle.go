@@ -305,7 +305,7 @@ func (s *settling) run(g group, t tables, members []member) ([]int64, error) {
 		return nil, err
 	}
 	text := s.b.statements.get(statementKey(g, t, family), func() string { return s.b.settleSQL(g, t, family) })
-	rows, err := s.b.settles.of(s.queue).Query(s.ctx, text, settleArgs(g, t, members)...)
+	rows, err := s.b.settle.Query(s.ctx, text, settleArgs(g, t, members)...)
 	if err != nil {
 		return nil, err
 	}

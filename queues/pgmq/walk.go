@@ -13,6 +13,15 @@ func (b *Broker) SweepDue(queue string) (in time.Duration, due bool) {
 	return b.floors.sweepDue(strings.ToLower(queue))
 }
 
+const (
+	// weighTimeout bounds what the messages of a slow claim wait for the question
+	// why it was slow.
+	weighTimeout = time.Second
+	// sweepTimeout is what a look behind a kept floor may take of a claim's time:
+	// the claim above has the rest.
+	sweepTimeout = 5 * time.Second
+)
+
 // walkSQL steps over everything before a time as a claim does, up to the first
 // message, and says how long that took by the database's clock, which no network
 // and no busy host is part of.
@@ -28,6 +37,8 @@ func walkSQL(l *layout) string {
 // slow. The claim began at that time of the host's and looked at everything up to
 // last, or to its end when it got nothing.
 func (b *Broker) weigh(ctx context.Context, l *layout, began time.Time, full bool, last time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, weighTimeout)
+	defer cancel()
 	upTo := end()
 	if !last.IsZero() {
 		upTo = timestamptz(last)
@@ -42,6 +53,7 @@ func (b *Broker) weigh(ctx context.Context, l *layout, began time.Time, full boo
 	}
 	walk := time.Duration(microseconds) * time.Microsecond
 	if walk < b.floors.long {
+		b.floors.weighed(l.key)
 		return
 	}
 	if last.IsZero() {
@@ -55,9 +67,10 @@ func (b *Broker) claimAbove(ctx context.Context, l *layout, req queues.ClaimRequ
 	var (
 		c     = collector{limit: req.Limit}
 		swept *backLook
+		began = b.floors.now()
 	)
 	if in.now {
-		swept = b.sweepBehind(ctx, l, req, in, &c)
+		swept = b.sweepBehind(ctx, l, req, in, began, &c)
 	}
 	if c.err == nil && c.room() > 0 {
 		req.Limit = c.room()
@@ -65,7 +78,7 @@ func (b *Broker) claimAbove(ctx context.Context, l *layout, req queues.ClaimRequ
 	}
 	if c.err == nil && in.due && !in.now && len(c.got) == 0 {
 		// What woke the lane may be behind.
-		swept = b.sweepBehind(ctx, l, req, in, &c)
+		swept = b.sweepBehind(ctx, l, req, in, began, &c)
 	}
 	if c.err != nil {
 		if len(c.got) == 0 {
@@ -73,23 +86,34 @@ func (b *Broker) claimAbove(ctx context.Context, l *layout, req queues.ClaimRequ
 		}
 		// What is leased must not wait for that.
 		b.opts.Logger.Debug("a part of a claim failed", "queue", l.queue, "error", c.err)
-		swept = nil
 	}
 	b.floors.endedAbove(l.key, c.room() == 0, c.last, swept)
 	return c.got, nil
 }
 
-// sweepBehind claims what is behind the floor. It returns nil if it could not.
-func (b *Broker) sweepBehind(ctx context.Context, l *layout, req queues.ClaimRequest, in scope, c *collector) *backLook {
+// sweepBehind claims what is behind the floor, for a claim that began at that time
+// of the host's. It may fail without the claim: what is above the floor must not
+// wait for a walk that takes too long.
+func (b *Broker) sweepBehind(ctx context.Context, l *layout, req queues.ClaimRequest, in scope, began time.Time, c *collector) *backLook {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
 	var s backLook
-	if c.err = b.work.QueryRow(ctx, `SELECT statement_timestamp()`).Scan(&s.at); c.err != nil {
-		return nil
+	sweeping := b.floors.now()
+	err := b.work.QueryRow(ctx, `SELECT statement_timestamp()`).Scan(&s.at)
+	if err == nil {
+		// The claim has looked above the floor already, maybe, and no later than that.
+		s.at = s.at.Add(-b.floors.now().Sub(began))
+		var got []queues.Delivery
+		var last time.Time
+		if got, last, err = b.lease(ctx, l, false, req, int64(req.Limit), beginning(), in.low); err == nil {
+			c.add(got, last, nil)
+		}
 	}
-	began := b.floors.now()
-	c.add(b.lease(ctx, l, false, req, int64(req.Limit), beginning(), in.low))
-	s.walk = b.floors.now().Sub(began) - time.Duration(len(c.got))*slowRow
-	if c.err != nil {
-		return nil
+	s.walk = b.floors.now().Sub(sweeping) - time.Duration(len(c.got))*slowRow
+	if err != nil {
+		b.opts.Logger.Warn("cannot look behind the dead rows of a queue, so messages that became visible late wait: does a session hold the xmin horizon?",
+			"queue", l.queue, "after", b.floors.now().Sub(sweeping), "error", err)
+		s.failed = true
 	}
 	return &s
 }
