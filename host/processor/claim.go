@@ -60,6 +60,9 @@ func (l *lane) claim(ctx context.Context, exec laneExecutor, why look) (again bo
 	if len(steps) > 0 {
 		l.dispatch(exec.Executor, steps, before)
 	}
+	// Where all handlers ended during the claim nobody else serves what it has
+	// brought, and what follows may wait for the database.
+	l.serve()
 
 	full := len(deliveries) == limit
 	l.mu.Lock()
@@ -143,6 +146,7 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 	var bytes int64
 	steps = make([]*pluginv1.Step, 0, len(deliveries))
 	l.mu.Lock()
+	now := l.opts.Now()
 	for i := range deliveries {
 		d := &deliveries[i]
 		if e, ok := l.byMessage[d.ID]; ok && e.isRedelivered(d) {
@@ -160,21 +164,26 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 			l.decide.release(e, "the namespace starts nothing any more")
 			l.enqueue(e)
 		case d.HeadersTooLarge:
-			l.decide.unreadable(e, l.opts.Now())
+			l.decide.unreadable(e, now)
 			l.enqueue(e)
 		case kept == reserved && l.paused:
 			l.decide.release(e, "the namespace is paused")
 			l.enqueue(e)
 		case d.Deferred && kept == reserved:
-			l.ahead.add(e)
+			l.ahead.add(e, now)
 		case d.Deferred:
 			e.state, e.slot = fetching, true
 			kept++
 			l.fetches = append(l.fetches, e)
 		case !l.prepare(e, d.Body, exec.ExecutorState), apart && !l.park(e):
 			l.enqueue(e)
+		case !apart && kept == reserved && !l.ahead.fits(e.bytes, l.limits().Bytes):
+			// Bodies have become larger than those that the pace was learnt with.
+			l.ahead.forget()
+			l.decide.release(e, "bodies that wait for slots hold as many bytes as they may")
+			l.enqueue(e)
 		case !apart && kept == reserved:
-			l.ahead.add(e)
+			l.ahead.add(e, now)
 		case !apart:
 			e.slot = true
 			l.begin(e, exec.Executor)

@@ -36,6 +36,7 @@ type entry struct {
 
 	claimedAt time.Time // database's clock
 	claimCall time.Time // host's clock
+	aheadAt   time.Time // host's clock, when it began to wait for a slot
 	waited    time.Duration
 	record    queues.Record
 	fields    stepFields

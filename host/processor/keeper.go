@@ -16,8 +16,8 @@ const (
 	minKeeperTick = 50 * time.Millisecond
 )
 
-// keep extends the leases of all lanes and enforces step timeouts. It returns
-// when ctx ends.
+// keep extends the leases of all lanes, enforces step timeouts and gives back what
+// waits for a slot for too long. It returns when ctx ends.
 func (p *Processor) keep(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -60,6 +60,7 @@ func (p *Processor) keepRound(ctx context.Context, k *keeping) {
 			// At the end of the host all processes end anyway.
 			abandonAll(hung)
 		}
+		l.dismissOverdue()
 		// A lane whose last round is still under way (a locked table, say) keeps
 		// nobody else's leases waiting.
 		if l.extending.Load() {

@@ -324,7 +324,7 @@ func (l *lane) room(state ExecutorState) (slots, ahead int) {
 		most = min(most, 1)
 	}
 	slots = min(l.places(state), most)
-	if limits.BatchProcessing {
+	if limits.BatchProcessing && l.ahead.bytes < limits.Bytes/prefetchBytes {
 		ahead = min(l.ahead.free(), most-max(slots, 0))
 	}
 	return max(slots, 0), max(ahead, 0)

@@ -14,16 +14,54 @@ import (
 )
 
 // ahead is a host whose handlers are quick until it has claimed messages ahead of
-// their slots. From then on they wait.
+// their slots. From then on they wait, and the host's clock with them: so what
+// waits for a slot is not given back.
 type ahead struct {
 	*bundle
+	clock   stopwatch
 	reached chan struct{}
 	hold    chan struct{}
 
-	running, most atomic.Int64
+	running, most, held atomic.Int64
 	// wanted is the handler whose steps are meant to come, wrong how many others did.
 	wanted atomic.Value
 	wrong  atomic.Int64
+}
+
+// stopwatch is a clock that can be stopped, and moved by hand.
+type stopwatch struct {
+	mu      sync.Mutex
+	behind  time.Duration // the real time
+	stopped time.Time     // zero: it goes
+}
+
+func (c *stopwatch) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		return c.stopped
+	}
+	return time.Now().Add(-c.behind)
+}
+
+func (c *stopwatch) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = time.Now().Add(-c.behind)
+}
+
+func (c *stopwatch) move(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = c.stopped.Add(by)
+}
+
+func (c *stopwatch) goOn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		c.behind, c.stopped = time.Since(c.stopped), time.Time{}
+	}
 }
 
 const (
@@ -48,17 +86,29 @@ func claimAhead(t *testing.T) *ahead {
 		for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
 		}
 		<-ready
-		status, err := processor.Do(context.Background(), a.Processor, processor.GetStatus{})
-		if err != nil || status.Namespaces[0].Prefetched == 0 {
-			return succeeded(`null`)
+		select {
+		case <-a.reached: // all wait
+		default:
+			status, err := processor.Do(context.Background(), a.Processor, processor.GetStatus{})
+			if err != nil || status.Namespaces[0].Prefetched == 0 {
+				return succeeded(`null`)
+			}
 		}
-		once.Do(func() { close(a.reached) })
+		once.Do(func() {
+			a.clock.stop()
+			close(a.reached)
+		})
+		a.held.Add(1)
 		select {
 		case <-a.hold:
 		case <-ctx.Done():
 		}
 		return succeeded(`null`)
-	}), func(o *processor.Options) { o.Namespaces[0].Concurrency = aheadSlots })
+	}), func(o *processor.Options) {
+		o.Namespaces[0].Concurrency = aheadSlots
+		o.Now = a.clock.now
+	})
+	t.Cleanup(a.clock.goOn)
 	close(ready)
 	a.exec1(`INSERT INTO pgmq.q_ns_queue (vt, message) SELECT clock_timestamp(), '{}' FROM generate_series(1, $1::int)`, aheadSteps)
 	a.hint()
@@ -67,12 +117,16 @@ func claimAhead(t *testing.T) *ahead {
 	case <-time.After(patience):
 		t.Fatal("nothing was claimed ahead")
 	}
+	require.Eventually(t, func() bool {
+		return a.held.Load() == aheadSlots && a.status().Prefetched > 0
+	}, patience, time.Millisecond)
 	return a
 }
 
 // finished lets the handlers go and tells that every message ran once.
 func (a *ahead) finished() {
 	a.t.Helper()
+	a.clock.goOn()
 	close(a.hold)
 	require.Eventually(a.t, func() bool {
 		return a.status().Counts[processor.OutcomeSucceeded] == aheadSteps
@@ -109,6 +163,16 @@ func TestPauseGivesBackWhatWasClaimedAhead(t *testing.T) {
 	a.givenBack()
 	_, err = processor.Do(t.Context(), a.Processor, processor.Resume{Namespace: "ns"})
 	require.NoError(t, err)
+	a.finished()
+}
+
+func TestHandlersThatTurnSlowKeepNothingThatWasClaimedAhead(t *testing.T) {
+	t.Parallel()
+	a := claimAhead(t)
+	a.clock.move(time.Second + 1)
+	a.givenBack()
+	require.Positive(t, a.count(`SELECT count(*) FROM pgmq.q_ns_queue WHERE read_ct = 2 AND vt <= clock_timestamp() AND headers->'stephost'->>'accounted' = '2'`),
+		"another host may have them, and it cost them nothing")
 	a.finished()
 }
 
