@@ -39,7 +39,7 @@ func newStream(svc *service, ready *readyPlugin) *stream {
 }
 
 // shareTasks is how many tasks of a batch have an allocation together: one that
-// runs for long holds on to the others.
+// runs for long holds on to the others, but not to their inputs.
 const shareTasks = 16
 
 // serve runs the stream to its end: the host's half-close, or a broken
@@ -137,6 +137,7 @@ func (st *stream) finish(t *task, r *pluginv1.Result) {
 
 // refuse answers a step that never ran.
 func (st *stream) refuse(t *task, reason string) {
+	t.takeInput()
 	t.cancel(errStepEnded)
 	st.out.answer(t, notAccepted(t.step.GetId(), reason))
 	st.out.flush()
