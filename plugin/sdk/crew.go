@@ -31,8 +31,11 @@ func (c *crew) start(tasks ...*task) {
 		return
 	}
 	c.mu.Lock()
-	if c.head == len(c.queue) {
-		c.queue, c.head = c.queue[:0], 0
+	// Also where some always wait, the queue is no longer than twice what does.
+	if c.head >= len(c.queue)-c.head {
+		waiting := copy(c.queue, c.queue[c.head:])
+		clear(c.queue[c.head:])
+		c.queue, c.head = c.queue[:waiting], 0
 	}
 	c.queue = append(c.queue, tasks...)
 	c.call()

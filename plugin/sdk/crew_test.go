@@ -1,12 +1,14 @@
 package sdk_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,6 +62,58 @@ func TestStepsOfABatchAreIndependent(t *testing.T) {
 		}
 		s.drain()
 	}
+}
+
+// A queue that is never empty does not grow for ever.
+func TestStepsThatAlwaysWaitTakeLittleRoom(t *testing.T) {
+	t.Parallel()
+	for _, waiting := range []int{1, 2, 7, 100} {
+		ids, room := sdk.CrewTakes(10_000, waiting)
+		require.Len(t, ids, 10_000)
+		for n, id := range ids {
+			require.EqualValues(t, n, id, "in the order of their arrival")
+		}
+		require.LessOrEqual(t, room, 8*waiting)
+	}
+}
+
+// Steps of a batch share allocations; one that runs for long must not hold on to
+// the inputs of those that have ended.
+func TestLongStepDoesNotHoldItsNeighboursInputs(t *testing.T) {
+	t.Parallel()
+	const steps = 16
+	inputs := make(chan weak.Pointer[byte], steps)
+	release := make(chan struct{})
+	h := startHost(t, sdk.HandleRaw("s", func(_ context.Context, in []byte) ([]byte, error) {
+		if in[0] == 'w' {
+			<-release
+			return nil, nil
+		}
+		inputs <- weak.Make(&in[0])
+		return nil, nil
+	}))
+	s := h.open()
+	s.send(func() (batch []*pluginv1.Step) {
+		for n := range steps {
+			input := bytes.Repeat([]byte{'q'}, 60_000)
+			if n == steps/2 {
+				input[0] = 'w'
+			}
+			batch = append(batch, &pluginv1.Step{Id: uint64(n + 1), Step: "s", Input: input})
+		}
+		return batch
+	}()...)
+	s.resultsByID(steps - 1)
+	for range steps - 1 {
+		input := await(t, inputs)
+		require.Eventually(t, func() bool {
+			runtime.GC()
+			return input.Value() == nil
+		}, patience, time.Millisecond, "the input of a step that has ended is still there")
+	}
+	close(release)
+	s.resultsByID(1)
+	s.drain()
 }
 
 // A context is made when a handler first looks at it, and tells the same as if it
