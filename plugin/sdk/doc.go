@@ -280,11 +280,14 @@
 //
 // # Concurrency
 //
-// Handlers run in as many goroutines as there are steps, bounded by the
-// concurrency of the namespaces and, if the plugin needs a bound of its own,
-// by [MaxConcurrency]. Whatever they share needs the usual care. Functions that
-// take a step's context may be called by all goroutines of the step; after the
-// handler has returned they fail or do nothing.
+// Each step runs in a goroutine that is its own as long as the handler runs, so
+// there are as many handlers at work as the concurrency of the namespaces allows
+// and, if the plugin needs a bound of its own, [MaxConcurrency]. Whatever they
+// share needs the usual care. The goroutine takes another step afterwards: a
+// handler undoes what it sets on it, like [runtime.LockOSThread], the labels of
+// [runtime/pprof.SetGoroutineLabels] or [runtime/debug.SetPanicOnFault]. Functions
+// that take a step's context may be called by all goroutines of the step; after
+// the handler has returned they fail or do nothing.
 //
 // # In production
 //
