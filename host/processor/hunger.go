@@ -137,8 +137,14 @@ func (h *hunger) short(now time.Time, found bool) {
 	if found && h.recheckStep > 0 && h.recheckStep < rechecks {
 		h.recheckStep, h.recheck = 0, time.Time{}
 	}
-	if h.recheckStep < rechecks && h.recheck.IsZero() {
-		h.recheck = now.Add(firstRecheck << h.recheckStep)
+	if h.recheckStep == rechecks {
+		return
+	}
+	// One that is pending from before a new notification comes earlier, never
+	// later: else a stream of notifications would put it off for ever.
+	at := now.Add(firstRecheck << h.recheckStep)
+	if h.recheck.IsZero() || h.recheckStep == 0 && at.Before(h.recheck) {
+		h.recheck = at
 		h.recheckStep++
 	}
 }

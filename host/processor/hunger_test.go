@@ -61,6 +61,32 @@ func TestHungerStartsAgainWhenARecheckFindsSomething(t *testing.T) {
 	require.Equal(t, firstRecheck, h.next(now))
 }
 
+func TestHungerNotificationBringsAPendingRecheckForward(t *testing.T) {
+	t.Parallel()
+	h := hunger{recheckStep: rechecks}
+	note := queues.Event{Source: queues.SourceNotification}
+	now := time.Now()
+	h.feed(note)
+	h.take(now)
+	h.short(now, true)
+	for range rechecks - 1 {
+		now = now.Add(h.next(now))
+		h.take(now)
+		h.short(now, false)
+	}
+	require.Equal(t, firstRecheck<<(rechecks-1), h.next(now))
+	h.feed(note)
+	h.take(now)
+	h.short(now, true)
+	require.Equal(t, firstRecheck, h.next(now))
+
+	now = now.Add(firstRecheck / 2)
+	h.feed(note)
+	h.take(now)
+	h.short(now, true)
+	require.Equal(t, firstRecheck/2, h.next(now), "notifications do not put the recheck off")
+}
+
 func TestHungerPollIsNoReasonForRechecks(t *testing.T) {
 	t.Parallel()
 	h := hunger{recheckStep: rechecks}
