@@ -147,6 +147,33 @@ func TestShortThrottleWritesNothing(t *testing.T) {
 	require.Equal(t, last, d.text("SELECT last_notified_at FROM pgmq.list_notify_insert_throttles()"))
 }
 
+// TestThrottleOf50msIsAShortOne although it is measured.
+func TestThrottleOf50msIsAShortOne(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec("SELECT pgmq.update_notify_insert('q', 50)")
+	d.exec(`DO $$
+		DECLARE until timestamptz := clock_timestamp() + interval '30 s';
+		BEGIN
+			WHILE current_setting('pgmq.short_' || 'pgmq.q_q'::regclass::oid, true) IS NULL LOOP
+				PERFORM pgmq.send('q', '1'::jsonb), pg_sleep(0.051);
+				ASSERT clock_timestamp() < until, 'the throttle is taken for a long one';
+			END LOOP;
+		END $$`)
+}
+
+// TestSessionThatKnowsNothingMeetsNobody: it goes by the table anyway.
+func TestSessionThatKnowsNothingMeetsNobody(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	tx, err := d.conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"(0)"}, d.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+	require.NoError(t, tx.Rollback(t.Context()))
+}
+
 // TestSessionsThatMeetGoByTheTable: no two announce at once, and those that
 // would share the throttle.
 func TestSessionsThatMeetGoByTheTable(t *testing.T) {

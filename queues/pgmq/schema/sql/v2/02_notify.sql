@@ -34,7 +34,8 @@ BEGIN
     -- Assignments are evaluated without the executor, which PERFORM starts.
     at := date_part('epoch', clock_timestamp());
     short := current_setting('pgmq.short_' || TG_RELID, true);
-    due := at < nullif(split_part(short, ' ', 1), '')::float8
+    -- NULL AND would still take the lock.
+    due := coalesce(at < nullif(split_part(short, ' ', 1), '')::float8, false)
         AND pg_try_advisory_xact_lock(1885826417, TG_RELID::integer); -- "pgmq" as four bytes
     IF due THEN
         throttle := split_part(short, ' ', 2)::float8;
@@ -55,7 +56,8 @@ BEGIN
         IF throttle IS NOT NULL THEN
             done := set_config('pgmq.quiet_' || TG_RELID, (at + throttle)::text, false);
         END IF;
-        IF due AND throttle <= 0.05 THEN
+        -- It counts from a little before the table was asked.
+        IF due AND throttle <= 0.055 THEN
             done := set_config('pgmq.short_' || TG_RELID, (at + 10) || ' ' || throttle, false);
         END IF;
     END IF;
