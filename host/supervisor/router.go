@@ -18,6 +18,9 @@ type routed[M any] struct {
 	members []M
 }
 
+// fewMembers is what a further group of a batch has room for at first.
+const fewMembers = 16
+
 // deliver hands a batch to its sinks. A result for a step that is not in
 // flight, a second one too, is counted and ignored.
 func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
@@ -60,13 +63,17 @@ func (r *router) deliver(s *stream, resp *pluginv1.ExecuteResponse) {
 }
 
 // route adds a member to its sink's group. Lanes that share a plugin are few,
-// and mostly the last group is the right one. At most of members come in all.
+// and mostly the last group is the right one. At most of members come in all: the
+// first group has room for them, since it mostly gets them, and others begin small.
 func route[M any](groups []routed[M], sink processor.Sink, m M, of int) []routed[M] {
 	for i := len(groups) - 1; i >= 0; i-- {
 		if groups[i].sink == sink {
 			groups[i].members = append(groups[i].members, m)
 			return groups
 		}
+	}
+	if len(groups) > 0 {
+		of = min(of, fewMembers)
 	}
 	return append(groups, routed[M]{sink: sink, members: append(make([]M, 0, of), m)})
 }
