@@ -20,7 +20,8 @@ type codec struct {
 	buffers buffers
 }
 
-// Name is that of the library's codec: there is no difference on the wire.
+// Name is that of the library's codec, since what it writes is the same. gRPC
+// makes it part of the content type: application/grpc+proto.
 func (c *codec) Name() string { return proto.Name }
 
 // Marshal implements encoding.CodecV2.

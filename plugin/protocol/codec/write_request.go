@@ -14,7 +14,7 @@ func (w *writer) request(m *pluginv1.ExecuteRequest) bool {
 		if s == nil || !sendable(s, before) {
 			return false
 		}
-		w.left += messageSize(stepSize(s)) - lent(s.GetInput())
+		w.size += messageSize(stepSize(s)) - lent(s.GetInput())
 		before = s
 	}
 	w.begin()

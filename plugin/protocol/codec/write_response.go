@@ -13,10 +13,10 @@ func (w *writer) response(m *pluginv1.ExecuteResponse) bool {
 		if !known {
 			return false
 		}
-		w.left += messageSize(size) - lent(r.GetSuccess().GetOutput())
+		w.size += messageSize(size) - lent(r.GetSuccess().GetOutput())
 	}
 	for _, beat := range m.GetHeartbeats() {
-		w.left += messageSize(proto.Size(beat))
+		w.size += messageSize(proto.Size(beat))
 	}
 	w.begin()
 	for _, r := range m.GetResults() {

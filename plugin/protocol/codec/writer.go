@@ -12,42 +12,50 @@ import (
 // of copied.
 const lendFrom = 16 << 10
 
-// writer builds an encoded message: in one buffer, with the large bodies between
-// its pieces.
+// writer builds an encoded message: in one buffer, which is cut where the large
+// bodies belong.
 type writer struct {
 	buffers *buffers
-	done    mem.BufferSlice
+	size    int     // of the message, lent bodies not counted
 	buf     *[]byte // what is being filled
 	out     []byte  // its content
-	left    int     // bytes from out's beginning to the end, lent ones not counted
+	lent    []lentBody
 }
 
-// begin makes room for what is left.
+// lentBody is a body that comes after the first bytes of the buffer.
+type lentBody struct {
+	after int
+	body  []byte
+}
+
+// begin makes room for the message.
 func (w *writer) begin() {
-	w.buf = w.buffers.Get(w.left)
+	w.buf = w.buffers.Get(w.size)
 	w.out = (*w.buf)[:0]
 }
 
-// close appends the piece that is being filled.
-func (w *writer) close() {
-	if w.buf == nil {
-		return
-	}
-	*w.buf = w.out
-	w.left -= len(w.out)
-	w.done = append(w.done, mem.NewBuffer(w.buf, w.buffers))
-	w.buf, w.out = nil, nil
-}
-
+// finish returns the message.
 func (w *writer) finish() mem.BufferSlice {
-	w.close()
-	return w.done
+	*w.buf = w.out
+	whole := mem.NewBuffer(w.buf, w.buffers)
+	if len(w.lent) == 0 {
+		return mem.BufferSlice{whole}
+	}
+	defer whole.Free() // its pieces hold it
+	pieces := make(mem.BufferSlice, 0, 2*len(w.lent)+1)
+	from := 0
+	for _, l := range w.lent {
+		pieces = append(pieces, whole.Slice(from, l.after), mem.SliceBuffer(l.body))
+		from = l.after
+	}
+	return append(pieces, whole.Slice(from, len(w.out)))
 }
 
 // discard gives back what has been built.
 func (w *writer) discard() {
-	w.close()
-	w.done.Free()
+	if w.buf != nil {
+		w.buffers.Put(w.buf)
+	}
 }
 
 func (w *writer) tag(number protowire.Number, kind protowire.Type) {
@@ -76,8 +84,7 @@ func (w *writer) text(number protowire.Number, text string) {
 	}
 }
 
-// body writes a field unless it is empty. A large one is lent; what follows it
-// goes on in a piece of its own.
+// body writes a field unless it is empty. A large one is lent.
 func (w *writer) body(number protowire.Number, body []byte) {
 	switch {
 	case len(body) == 0:
@@ -86,9 +93,7 @@ func (w *writer) body(number protowire.Number, body []byte) {
 		w.out = protowire.AppendBytes(w.out, body)
 	default:
 		w.message(number, len(body))
-		w.close()
-		w.done = append(w.done, mem.SliceBuffer(body))
-		w.begin()
+		w.lent = append(w.lent, lentBody{after: len(w.out), body: body})
 	}
 }
 
