@@ -7,10 +7,10 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// The buffers that are kept: of 1 KiB to 2 MiB, in powers of two. A batch is
-// closed at 1 MiB.
+// The buffers that are kept: of 2 KiB to 2 MiB, in powers of two. gRPC does not
+// give back what has 1 KiB or less, and a batch is closed at 1 MiB.
 const (
-	smallestBuffer = 10
+	smallestBuffer = 11
 	largestBuffer  = 21
 )
 
@@ -23,8 +23,8 @@ type buffers struct {
 
 // Get returns a buffer of any content.
 func (b *buffers) Get(length int) *[]byte {
-	size := max(bits.Len(uint(max(length, 1)-1)), smallestBuffer)
-	if size > largestBuffer {
+	size := bits.Len(uint(max(length, 1) - 1))
+	if size < smallestBuffer || size > largestBuffer {
 		buf := make([]byte, length)
 		return &buf
 	}
