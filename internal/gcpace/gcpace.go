@@ -4,9 +4,12 @@
 // megabytes and allocates some hundred a second collects dozens of times a
 // second for the sake of those few megabytes. With an allowance it collects when
 // the heap has grown by the allowance or has doubled, whichever is later: a small
-// process grows by the allowance at most, and a large one, which holds large
-// bodies, is paced as if the package were not there. A constant GOGC cannot do
-// both.
+// process grows by about the allowance, and a large one, which holds large bodies,
+// is paced as if the package were not there. A constant GOGC cannot do both.
+//
+// It is no bound. Go applies the pace to stacks and globals too, which the
+// allowance leaves out; and when the live heap has jumped, the collection that
+// notices is still at the pace of before.
 package gcpace
 
 import (
