@@ -42,6 +42,10 @@ func (a *app) queueSendCommand(db *databaseFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send (QUEUE | --namespace NAME) [JSON | -]",
 		Short: "Send messages from an argument, a file or standard input, one JSON value a line",
+		Long: `Send messages from an argument, a file or standard input, one JSON value a line.
+
+A batch is sent while the next one is read. So an error of the database shows when
+the next batch is full, or at the end of the input.`,
 		Example: `  stephost queue send orders_queue '{"step": "validate", "order_id": "A-1"}'
   stephost queue send --namespace orders --delay 5s '{"order_id": "A-2"}'
   generate | stephost queue send orders_queue --batch 1000`,
