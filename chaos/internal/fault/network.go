@@ -95,6 +95,10 @@ func manyInFlight(id int64) ledger.Message {
 }
 
 func (l *line) cut(ctx context.Context, w *world.World) (string, error) {
+	// The other host may have taken all there is.
+	if err := loaded(ctx, w, w.Hosts[0], 3); err != nil {
+		return "", err
+	}
 	if err := l.hold(ctx, netfault.Cut(), w.Beyond()); err != nil {
 		return "", err
 	}
