@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 	"weak"
@@ -84,6 +85,8 @@ func TestLongStepDoesNotHoldItsNeighboursInputs(t *testing.T) {
 	const steps = 16
 	inputs := make(chan weak.Pointer[byte], steps)
 	release := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
+	defer goOn() // a failed test, too, waits for its handlers
 	h := startHost(t, sdk.HandleRaw("s", func(_ context.Context, in []byte) ([]byte, error) {
 		if in[0] == 'w' {
 			<-release
@@ -111,7 +114,7 @@ func TestLongStepDoesNotHoldItsNeighboursInputs(t *testing.T) {
 			return input.Value() == nil
 		}, patience, time.Millisecond, "the input of a step that has ended is still there")
 	}
-	close(release)
+	goOn()
 	s.resultsByID(1)
 	s.drain()
 }
