@@ -35,6 +35,11 @@ func TestFaultsThatMatterMost(t *testing.T) {
 			opts := opts
 			opts.Dir = t.TempDir()
 			row := trial.Run(t.Context(), f, opts)
+			// On a busy machine what was in flight may have ended just before the fault.
+			for again := 0; again < 5 && missed(row.Problems); again++ {
+				opts.Dir = t.TempDir()
+				row = trial.Run(t.Context(), f, opts)
+			}
 			if !row.Passed() {
 				showLogs(t, opts.Dir)
 			}
@@ -43,6 +48,11 @@ func TestFaultsThatMatterMost(t *testing.T) {
 			t.Logf("%d messages, %d executed again, recovery %s, worst pickup %s: %s", row.Messages, row.ExecutedAgain, row.Recovery, row.Pickup, row.Evidence)
 		})
 	}
+}
+
+// missed tells that a fault hit nothing, and that nothing else is wrong.
+func missed(problems []string) bool {
+	return len(problems) == 1 && strings.HasSuffix(problems[0], "the fault has missed")
 }
 
 func build(t *testing.T, dir, source string) string {
