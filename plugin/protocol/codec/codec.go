@@ -12,12 +12,12 @@ import (
 // Execute stream by itself and the others by the protobuf library. It is safe for
 // concurrent use; each connection should have its own.
 func New() encoding.CodecV2 {
-	return &codec{library: encoding.GetCodecV2(proto.Name)}
+	return &codec{fallback: encoding.GetCodecV2(proto.Name)}
 }
 
 type codec struct {
-	library encoding.CodecV2
-	buffers buffers
+	fallback encoding.CodecV2
+	buffers  buffers
 }
 
 // Name is that of the library's codec, since what it writes is the same. gRPC
@@ -36,7 +36,7 @@ func (c *codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	if !known {
 		w.discard()
-		return c.library.Marshal(v)
+		return c.fallback.Marshal(v)
 	}
 	return w.finish(), nil
 }
@@ -57,5 +57,5 @@ func (c *codec) Unmarshal(data mem.BufferSlice, v any) error {
 			return nil
 		}
 	}
-	return c.library.Unmarshal(data, v)
+	return c.fallback.Unmarshal(data, v)
 }
