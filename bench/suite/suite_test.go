@@ -45,6 +45,8 @@ func TestScenarios(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range scenarios() {
 		t.Run(s.Name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
 			result, err := s.Run(ctx, env)
 			require.NoError(t, err)
 			require.NotEmpty(t, result.Figures)
