@@ -59,13 +59,13 @@ func deep(ctx context.Context, env *suite.Env) (result suite.Result, err error) 
 
 // deepQueue is a host on a database of its own.
 type deepQueue struct {
-	label            string
-	queued           int // when a round begins
-	archived         int // at first
-	db               *suite.Database
-	host             *hostproc.Host
-	filled           int
-	rates            stat.Sample
+	label    string
+	queued   int // when a round begins
+	archived int // at first
+	db       *suite.Database
+	host     *hostproc.Host
+	filled   int
+	rates    stat.Sample
 }
 
 func (q *deepQueue) start(ctx context.Context, env *suite.Env) (err error) {
