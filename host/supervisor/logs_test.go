@@ -205,6 +205,7 @@ func TestForeignRuntimesTraces(t *testing.T) {
 // and a panic in the middle of it.
 func TestFloodIsLimitedAndErrorsComeFirst(t *testing.T) {
 	t.Parallel()
+	began := time.Now()
 	b := startReady(t, spec(t, "flood"))
 	require.Eventually(t, func() bool { return b.Status().DroppedLogLines > 5_000 }, patience, 5*time.Millisecond)
 	require.NotNil(t, b.run(t, "stderr", "ERROR: it burns\n").result)
@@ -231,7 +232,8 @@ func TestFloodIsLimitedAndErrorsComeFirst(t *testing.T) {
 	}
 	require.Positive(t, warnings)
 	require.EqualValues(t, b.Status().DroppedLogLines, dropped, "every dropped line is in a warning")
-	require.Less(t, ordinary, dropped/2, "most of the flood is dropped")
+	// The package pluginlog names these limits.
+	require.LessOrEqual(t, ordinary, 2000+int(1000*time.Since(began).Seconds()), "more of the flood was let through than the limits allow")
 }
 
 // TestReportHasThePanicsHead has a dump of so many goroutines that the one
