@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,15 +32,16 @@ func isolation(ctx context.Context, env *suite.Env) (result suite.Result, err er
 	return result, nil
 }
 
-// isolate alternates between the slow namespace at rest and at full concurrency.
+// isolate alternates between the slow namespace at rest, at full concurrency and at
+// rest again. How the two at rest differ is what the figure is worth.
 func isolate(ctx context.Context, env *suite.Env, title, figure, plugin string, result *suite.Result) (err error) {
-	span := suite.Pick(env.Form, 6*time.Second, 3*time.Second, 100*time.Millisecond)
-	rounds := suite.Pick(env.Form, 4, 2, 1)
+	span := suite.Pick(env.Form, 5*time.Second, 3*time.Second, 100*time.Millisecond)
+	rounds := suite.Pick(env.Form, 6, 2, 1)
 	handler := suite.Pick(env.Form, 10*time.Second, 5*time.Second, 200*time.Millisecond)
 	burst := int(span.Seconds() * calmRate)
 	calm := namespace{name: "calm", plugin: "bench", concurrency: 50}
 	busy := namespace{name: "busy", plugin: plugin, concurrency: hostSlots}
-	w, err := start(ctx, env, []namespace{calm, busy}, (2*rounds+1)*burst, fmt.Sprintf("max_concurrent_processors = %d", hostSlots), nil)
+	w, err := start(ctx, env, []namespace{calm, busy}, (3*rounds+1)*burst, fmt.Sprintf("max_concurrent_processors = %d", hostSlots), nil)
 	if err != nil {
 		return err
 	}
@@ -47,14 +49,13 @@ func isolate(ctx context.Context, env *suite.Env, title, figure, plugin string, 
 	if _, err := w.load(ctx, env, calm.queue(), burst); err != nil {
 		return err // warm-up
 	}
-	var samples [2]stat.Sample
+	var alone, beside, ratios, noise stat.Sample
 	slow := 0
 	for range rounds {
-		quiet, err := w.load(ctx, env, calm.queue(), burst)
+		before, err := w.load(ctx, env, calm.queue(), burst)
 		if err != nil {
 			return err
 		}
-		samples[0] = append(samples[0], quiet...)
 		// More than fit, so that what ends makes room for the next.
 		slow += hostSlots * 5 / 4
 		if err := w.db.Exec(ctx, fmt.Sprintf(`INSERT INTO pgmq.q_%s (vt, message) SELECT clock_timestamp(), '{"step": "sleep", "ms": %d}' FROM generate_series(1, %d)`,
@@ -68,18 +69,24 @@ func isolate(ctx context.Context, env *suite.Env, title, figure, plugin string, 
 		if err != nil {
 			return err
 		}
-		samples[1] = append(samples[1], under...)
 		if err := w.archived(ctx, slow, busy); err != nil {
 			return err
 		}
+		after, err := w.load(ctx, env, calm.queue(), burst)
+		if err != nil {
+			return err
+		}
+		alone, beside = append(append(alone, before...), after...), append(beside, under...)
+		rest := append(slices.Clone(before), after...)
+		ratios = append(ratios, under.Quantile(0.99)/rest.Quantile(0.99))
+		noise = append(noise, after.Quantile(0.99)/before.Quantile(0.99))
 	}
 	if err := w.archived(ctx, w.sent, calm); err != nil {
 		return err
 	}
-	alone, beside := samples[0], samples[1]
-	result.Figures = append(result.Figures, suite.Figure{
-		Name: figure, Unit: "x", Value: beside.Quantile(0.99) / alone.Quantile(0.99), N: len(beside),
-	}.WithGoal(suite.AtMost(1.1)))
+	result.Figures = append(result.Figures,
+		suite.Of(figure, "x", ratios).WithGoal(suite.AtMost(1.1)),
+		suite.Of(figure+"_noise", "x", noise))
 	result.Tables = append(result.Tables, suite.Table{
 		Title: fmt.Sprintf("Pickup in ms at %d steps/s, slow handlers %s", calmRate, title), Header: quantileHeader,
 		Rows: [][]string{quantiles("without slow handlers", alone), quantiles("with them", beside)},

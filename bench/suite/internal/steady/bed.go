@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -87,10 +86,9 @@ func sendBatch(ctx context.Context, conn *pgx.Conn, from, to int) error {
 	return nil
 }
 
-// lone sends one message after a random pause, which keeps the producer out of
-// step with the poller, and returns its latency in milliseconds.
+// lone sends one message after a pause, and returns its latency in milliseconds.
 func (b *bed) lone(ctx context.Context, place int, pause time.Duration) (float64, error) {
-	if !sleep(ctx, rand.N(pause)) {
+	if !sleep(ctx, pause) {
 		return 0, ctx.Err()
 	}
 	sent := stamps.Now()
@@ -111,6 +109,9 @@ type timetable struct {
 	// batch is how many messages a statement sends; 0: one, as pgmq.send.
 	batch   int
 	seconds float64
+	// window, if it is not 0, replaces the times: a producer sends as soon as at most
+	// that many messages before its own ones are not picked up yet.
+	window int
 }
 
 // statements is how many each producer sends.
@@ -124,7 +125,7 @@ func (t timetable) messages() int { return t.statements() * t.producers * max(1,
 func (b *bed) send(ctx context.Context, t timetable) ([]int64, error) {
 	sent := make([]int64, t.messages())
 	size := max(1, t.batch)
-	every := time.Second * time.Duration(size*t.producers) / time.Duration(t.perSecond)
+	every := time.Second * time.Duration(size*t.producers) / time.Duration(max(1, t.perSecond))
 	conns := make([]*pgx.Conn, t.producers)
 	for i := range conns {
 		var err error
@@ -140,11 +141,19 @@ func (b *bed) send(ctx context.Context, t timetable) ([]int64, error) {
 		group.Go(func() error {
 			begin.Do(func() { start = time.Now() })
 			for k := range t.statements() {
+				from := (k*t.producers + i) * size
 				due := start.Add(every*time.Duration(k) + every*time.Duration(i)/time.Duration(t.producers))
+				if t.window > 0 {
+					due = start
+					if ahead := from - t.window; ahead >= 0 {
+						if _, ok := b.stamps.Wait(ahead, patience); !ok {
+							return fmt.Errorf("message %d was not picked up within %v", ahead, patience)
+						}
+					}
+				}
 				if !sleep(ctx, time.Until(due)) {
 					return ctx.Err()
 				}
-				from := (k*t.producers + i) * size
 				now := stamps.Now()
 				for n := range size {
 					sent[from+n] = now
