@@ -28,8 +28,9 @@ const (
 )
 
 // Allow lets the heap grow by allowance bytes before garbage is collected, for the
-// rest of the process's life. It does nothing where GOGC is set: who sets it knows
-// better. Call it once, from main.
+// rest of the process's life. It does nothing where GOGC is set, and leaves off when
+// somebody else calls [debug.SetGCPercent], before or after: who sets it knows better.
+// Call it once, from main.
 func Allow(allowance uint64) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return
@@ -45,6 +46,9 @@ type pacer struct {
 // collected adapts the pace to what the last collection has left, and comes back
 // after the next one.
 func (p *pacer) collected() {
+	if inForce() != uint64(p.percent) { //nolint:gosec // at least 100
+		return
+	}
 	if percent := pace(live(), p.allowance); percent != p.percent {
 		p.percent = percent
 		debug.SetGCPercent(percent)
@@ -64,8 +68,13 @@ func pace(live, allowance uint64) int {
 	return int(max(percent, usual)) //nolint:gosec // at most allowance / 4 MiB hundreds
 }
 
-func live() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+func live() uint64 { return read("/gc/heap/live:bytes") }
+
+// inForce is the percentage that the runtime goes by.
+func inForce() uint64 { return read("/gc/gogc:percent") }
+
+func read(metric string) uint64 {
+	sample := []metrics.Sample{{Name: metric}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/metrics"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -29,14 +29,14 @@ func TestPace(t *testing.T) {
 func TestAllow(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name, gogc string
-	}{{"follows the heap", ""}, {"leaves GOGC alone", "GOGC=70"}} {
+		name, env string
+	}{{"follows the heap", ""}, {"leaves GOGC alone", "GOGC=70"}, {"leaves the program's own pace alone", "GCPACE_OWN=before"}, {"leaves off for the program's own pace", "GCPACE_OWN=after"}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			program := exec.Command(os.Args[0], "-test.run=^TestProgram$")
 			program.Env = append(os.Environ(), "GCPACE_PROGRAM=1")
-			if c.gogc != "" {
-				program.Env = append(program.Env, c.gogc)
+			if c.env != "" {
+				program.Env = append(program.Env, c.env)
 			}
 			out, err := program.CombinedOutput()
 			require.NoError(t, err, "%s", out)
@@ -48,13 +48,26 @@ func TestProgram(t *testing.T) {
 	if os.Getenv("GCPACE_PROGRAM") == "" {
 		t.Skip("TestAllow runs it in a process of its own")
 	}
+	own := os.Getenv("GCPACE_OWN")
+	if own == "before" {
+		debug.SetGCPercent(70)
+	}
 	Allow(24 << 20)
-	if os.Getenv("GOGC") != "" {
-		require.Equal(t, uint64(70), percent())
+	if os.Getenv("GOGC") != "" || own == "before" {
+		require.Equal(t, uint64(70), inForce())
 		return
 	}
-	require.Greater(t, percent(), uint64(500), "a small heap")
+	require.Greater(t, inForce(), uint64(500), "a small heap")
 	large := make([]byte, 100<<20)
+	if own == "after" {
+		debug.SetGCPercent(70)
+		for range 100 {
+			runtime.GC()
+			require.Equal(t, uint64(70), inForce())
+		}
+		runtime.KeepAlive(large)
+		return
+	}
 	eventuallyPaced(t, func(percent uint64) bool { return percent == usual }, "a large heap")
 	runtime.KeepAlive(large)
 	large = nil
@@ -65,12 +78,6 @@ func eventuallyPaced(t *testing.T, paced func(uint64) bool, what string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		runtime.GC()
-		return paced(percent())
+		return paced(inForce())
 	}, 30*time.Second, time.Millisecond, what)
-}
-
-func percent() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }

@@ -311,6 +311,9 @@
 //     program attaches to a running `stephost dev` instead and takes over the
 //     plugin's steps. So it can be debugged: while it is attached no deadline is
 //     in force. docs/debugging.md tells more.
+//   - Garbage is collected when the heap has grown by 16 MiB or has doubled,
+//     whichever is later; GOGC in the plugin's env or [runtime/debug.SetGCPercent]
+//     put another pace into force.
 //   - A process that the host has started and that a debugger stops does not
 //     answer the host's health check and is killed before long.
 //
