@@ -122,7 +122,8 @@ func (w *world) load(ctx context.Context, env *suite.Env, queue string, n int) (
 		}
 		latencies[i] = milliseconds(time.Duration(started - sent[i]))
 	}
-	return latencies, nil
+	// The first sends of a connection take longer than anything that is compared.
+	return latencies[n/10:], nil
 }
 
 func (w *world) produce(ctx context.Context, env *suite.Env, queue string, first, p int, began time.Time, sent []int64) error {
