@@ -2,8 +2,8 @@ package bench
 
 import (
 	"os"
-	"strconv"
-	"strings"
+
+	"github.com/stephost/stephost/internal/procmem"
 )
 
 // Memory is this process's resident memory in bytes: host and measuring
@@ -16,33 +16,12 @@ type Memory struct {
 }
 
 func readMemory() Memory {
-	resident, peak := memoryOf("self")
-	return Memory{Queued: resident, Peak: peak}
+	own := memoryOf(os.Getpid())
+	return Memory{Queued: own.Resident, Peak: own.Peak}
 }
 
-// residentOf is a process's resident memory.
-func residentOf(pid int) int64 {
-	resident, _ := memoryOf(strconv.Itoa(pid))
-	return resident
-}
-
-func memoryOf(process string) (resident, peak int64) {
-	status, err := os.ReadFile("/proc/" + process + "/status")
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		if err != nil {
-			continue
-		}
-		switch name {
-		case "VmRSS":
-			resident = kilobytes << 10
-		case "VmHWM":
-			peak = kilobytes << 10
-		}
-	}
-	return resident, peak
+// memoryOf is zero where the platform does not tell.
+func memoryOf(pid int) procmem.Memory {
+	m, _ := procmem.Of(pid)
+	return m
 }

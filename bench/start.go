@@ -26,7 +26,7 @@ func start(ctx context.Context, opts Options) (*Start, error) {
 		began := time.Now()
 		err := withPlugin(ctx, opts, func(p *supervisor.Plugin) error {
 			latencies = append(latencies, time.Since(began))
-			result.Resident = residentOf(p.Status().Instances[0].PID)
+			result.Resident = memoryOf(p.Status().Instances[0].PID).Resident
 			return nil
 		})
 		if err != nil {

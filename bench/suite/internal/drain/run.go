@@ -8,6 +8,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/proc"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/procmem"
 )
 
 // contender empties a queue in one way, with one setting.
@@ -119,7 +120,8 @@ func timed(ctx context.Context, env *suite.Env, c contender, r runner, db *suite
 	got.CPUOwn = (ownAfter - own).Seconds() * 1e6 / n
 	got.CPUPostgres = (postgresAfter - postgres).Seconds() * 1e6 / n
 	got.CPU = got.CPUOwn + got.CPUPostgres
-	_, got.Peak, err = proc.Memory(r.PIDs()[0])
+	memory, err := procmem.Of(r.PIDs()[0])
+	got.Peak = memory.Peak
 	return got, err
 }
 

@@ -122,15 +122,12 @@ func (q *deepQueue) round(ctx context.Context, steps int) (float64, error) {
 
 // verify fails unless each message is either still queued or archived once.
 func (q *deepQueue) verify(ctx context.Context) error {
-	queued, err := q.db.Count(ctx, `SELECT count(*) FROM `+table)
-	if err != nil {
-		return err
-	}
-	archived, err := q.db.Count(ctx, `SELECT count(*) FROM `+archiveTable)
-	if err != nil {
-		return err
-	}
 	settled, err := q.host.Succeeded(ctx, hostproc.Namespace)
+	if err != nil {
+		return err
+	}
+	var queued, archived int
+	err = q.db.Conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM `+table+`), (SELECT count(*) FROM `+archiveTable+`)`).Scan(&queued, &archived)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/stat"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 	"github.com/stephost/stephost/eventsystem"
+	"github.com/stephost/stephost/internal/procmem"
 )
 
 func namespaces(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
@@ -77,14 +78,14 @@ func idle(ctx context.Context, env *suite.Env, w *world, result *suite.Result) e
 	if err != nil {
 		return err
 	}
-	resident, _, err := proc.Memory(w.host.PID())
+	memory, err := procmem.Of(w.host.PID())
 	if err != nil {
 		return err
 	}
 	result.Figures = append(result.Figures,
 		suite.Figure{Name: "idle_listen_connections", Unit: "connections", Value: float64(listening)}.WithGoal(suite.AtMost(1)),
 		suite.Figure{Name: "idle_connections", Unit: "connections", Value: float64(total)},
-		suite.Figure{Name: "idle_namespaces_rss", Unit: "MB", Value: float64(resident) / 1e6})
+		suite.Figure{Name: "idle_namespaces_rss", Unit: "MB", Value: float64(memory.Resident) / 1e6})
 	return nil
 }
 

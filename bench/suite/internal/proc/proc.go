@@ -1,4 +1,4 @@
-// Package proc tells from /proc what processes have used.
+// Package proc tells from /proc how much processor time processes have used.
 package proc
 
 import (
@@ -95,26 +95,4 @@ func read(pid int) (stats, error) {
 		s.cpu += time.Duration(ticks) * tick
 	}
 	return s, nil
-}
-
-// Memory is a process's resident memory in bytes, now and at its highest.
-func Memory(pid int) (resident, peak int64, err error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		name, value, _ := strings.Cut(line, ":")
-		kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		if err != nil {
-			continue
-		}
-		switch name {
-		case "VmRSS":
-			resident = kilobytes << 10
-		case "VmHWM":
-			peak = kilobytes << 10
-		}
-	}
-	return resident, peak, nil
 }

@@ -26,10 +26,6 @@ func TestTimeOfAChildIsItsParents(t *testing.T) {
 	tree, err := Tree(os.Getpid())
 	require.NoError(t, err)
 	require.Contains(t, tree, shell.Process.Pid)
-	resident, peak, err := Memory(shell.Process.Pid)
-	require.NoError(t, err)
-	require.Positive(t, resident)
-	require.GreaterOrEqual(t, peak, resident)
 
 	require.NoError(t, in.Close())
 	require.NoError(t, shell.Wait())
