@@ -24,7 +24,7 @@ const slots, batch = 1000, 500
 
 func underLoad(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
 	most := suite.Pick(env.Form, 100_000, 40_000, 500)
-	seconds := suite.Pick(env.Form, 10.0, 4, 0.3)
+	seconds := suite.Pick(env.Form, 10.0, 2, 0.3)
 	thousand := timetable{producers: 4, perSecond: suite.Pick(env.Form, 1000, 1000, 200), seconds: seconds}
 	batches := timetable{producers: 4, batch: suite.Pick(env.Form, 100, 100, 10), seconds: seconds / 2}
 	loads := []*load{
