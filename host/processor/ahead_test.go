@@ -160,3 +160,23 @@ func TestWhatLostItsLeaseGetsNoSlot(t *testing.T) {
 	require.Empty(t, l.fetches)
 	require.Empty(t, l.ahead.waiting)
 }
+
+func TestSuspectThatLostItsLeaseGetsNoTurn(t *testing.T) {
+	t.Parallel()
+	l, plugin := aheadLane(t, nil)
+	deliveries := arrive(l, 2, 10)
+	for i := range deliveries {
+		deliveries[i].Record.Suspicion = 1
+	}
+	waitAhead(l, plugin, deliveries)
+	require.Len(t, l.suspects.waiting, 2)
+	l.suspects.waiting[0].leaseLost = true
+	l.suspects.asked, l.suspects.slots = plugin, 2
+	steps := l.Turn(0)
+	require.Len(t, steps, 1)
+	require.Equal(t, int64(2), steps[0].GetMessageId(), "the next one does")
+	require.Equal(t, 1, l.suspects.running)
+	require.Equal(t, 1, l.running)
+	require.Len(t, l.pending, 1)
+	require.Empty(t, l.suspects.waiting)
+}

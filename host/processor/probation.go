@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"slices"
 	"time"
 
 	pluginv1 "github.com/stephost/stephost/plugin/protocol/stephost/plugin/v1"
@@ -104,6 +105,15 @@ func (l *lane) Turn(limit int) []*pluginv1.Step {
 		most = 0 // who must run alone has become the first meanwhile
 	}
 	group := s.take(most)
+	taken := len(group)
+	group = slices.DeleteFunc(group, func(e *entry) bool {
+		if e.leaseLost {
+			// Its lease is extended no more, so nobody would tell its handler to stop.
+			l.decide.release(e, "the lease is lost")
+			l.enqueue(e)
+		}
+		return e.leaseLost
+	})
 	steps := make([]*pluginv1.Step, 0, len(group))
 	for _, e := range group {
 		e.group, e.slot = len(group), true
@@ -118,6 +128,9 @@ func (l *lane) Turn(limit int) []*pluginv1.Step {
 	l.observeSuspects()
 	l.mu.Unlock()
 	l.slots.release(l.share, surplus, false)
+	if len(group) < taken {
+		poke(l.kick)
+	}
 	if len(group) == 0 {
 		poke(l.wake)
 	}
