@@ -32,7 +32,7 @@ type lane struct {
 
 	// wake has one place: any number of wakes before the loop looks are one.
 	wake chan struct{}
-	// kick does the same for the settler.
+	// kick does the same for the settlers.
 	kick chan struct{}
 
 	work sync.WaitGroup // fetches of large bodies, and the wait for a last claim
@@ -49,7 +49,9 @@ type lane struct {
 	entries   map[uint64]*entry
 	byMessage map[int64]*entry
 	running   int      // entries that hold a slot
-	pending   []*entry // outcomes that wait for the settler
+	pending   []*entry // outcomes that wait for a settler
+	flushes   int      // settlers that are at work
+	underWay  int      // outcomes that they are settling
 	fetches   []*entry // entries whose body is to be fetched
 	fetching  bool
 	suspects  suspects

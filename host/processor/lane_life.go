@@ -22,7 +22,9 @@ func (l *lane) start() {
 	l.life.endClaiming, l.life.endSettling = endClaiming, endSettling
 	l.progress.Store(l.opts.Now().UnixNano())
 	l.life.claiming.Go(func() { l.run(claimCtx) })
-	l.life.settling.Go(func() { l.settle(settleCtx) })
+	for range settlers {
+		l.life.settling.Go(func() { l.settle(settleCtx) })
+	}
 }
 
 // stopClaiming ends the first stage without waiting for it.

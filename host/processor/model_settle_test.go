@@ -31,7 +31,7 @@ type sent struct {
 func (m *machine) flush(h *vhost, one *grip, at point) {
 	var entries []*entry
 	if one == nil {
-		entries = h.lane.takeBatch()
+		entries = h.lane.takeAny()
 	} else {
 		entries = h.lane.takeOne(one.step)
 	}
@@ -58,6 +58,14 @@ func (m *machine) flush(h *vhost, one *grip, at point) {
 		},
 		told: func(o *op) { m.acknowledged(o, batch) },
 	})
+}
+
+// takeAny takes a batch whatever else is under way: the model's settlers are as
+// many as it likes.
+func (l *lane) takeAny() []*entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.takeBatch()
 }
 
 // takeOne takes one outcome out of those that wait for the settler.

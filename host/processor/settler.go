@@ -18,9 +18,15 @@ const (
 	settleBatchBytes = 4 << 20
 )
 
-// settle is the lane's settler: it flushes at once when it is idle and gathers
-// while a flush is under way, so batches grow with the load and latency stays
-// low without any timer. It returns when ctx ends.
+// settlers is how many settlements of a lane may be under way at a time. One at a
+// time is cheaper, since batches grow larger; but where steps send much the
+// database is busy with it for longer than the others with all the rest.
+const settlers = 2
+
+// settle is one of the lane's settlers. The first flushes at once when it is idle
+// and gathers while a flush is under way, so batches grow with the load and
+// latency stays low without any timer. The other one begins when so many outcomes
+// wait that claims are about to be held up. Both return when ctx ends.
 func (l *lane) settle(ctx context.Context) {
 	for {
 		select {
@@ -29,13 +35,15 @@ func (l *lane) settle(ctx context.Context) {
 		case <-l.kick:
 		}
 		for {
-			batch := l.takeBatch()
+			batch := l.beginFlush()
 			if len(batch) == 0 {
 				break
 			}
+			// The pause is part of the flush, or the other settler would try meanwhile.
 			if !l.flush(ctx, batch) && !sleep(ctx, 200*time.Millisecond+rand.N(300*time.Millisecond)) {
 				return
 			}
+			l.endFlush()
 		}
 	}
 }
@@ -52,10 +60,34 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// takeBatch takes the oldest outcomes, bounded by count and bytes.
-func (l *lane) takeBatch() []*entry {
+// settleable tells whether a settler that is idle would begin a flush. Whoever
+// ends one looks again, so nobody has to be woken when it does not. l.mu is held.
+func (l *lane) settleable() bool {
+	if l.flushes == 0 {
+		return len(l.pending) > 0
+	}
+	return l.flushes < settlers && len(l.pending) > l.limits().SettlementBuffer/2
+}
+
+// beginFlush takes a batch for a flush, or nothing when none is to begin.
+func (l *lane) beginFlush() []*entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.settleable() {
+		return nil
+	}
+	l.flushes++
+	return l.takeBatch()
+}
+
+func (l *lane) endFlush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flushes--
+}
+
+// takeBatch takes the oldest outcomes, bounded by count and bytes. l.mu is held.
+func (l *lane) takeBatch() []*entry {
 	n, bytes := 0, 0
 	for n < len(l.pending) && n < settleBatchCount && (n == 0 || bytes < settleBatchBytes) {
 		bytes += sendSize(l.pending[n].action)
@@ -93,7 +125,8 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	for i, e := range batch {
 		settlements[i] = queues.Settlement{Lease: e.lease, Action: e.action}
 	}
-	l.metrics.settling.set(len(l.pending) + len(batch))
+	l.underWay += len(batch)
+	l.metrics.settling.set(len(l.pending) + l.underWay)
 	l.mu.Unlock()
 
 	results := l.opts.Broker.Settle(ctx, l.queue, settlements)
@@ -101,7 +134,8 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	l.metrics.settled.Observe(float64(len(batch)))
 	gone, ok := l.acknowledge(batch, settlements, results)
 	l.mu.Lock()
-	l.metrics.settling.set(len(l.pending))
+	l.underWay -= len(batch)
+	l.metrics.settling.set(len(l.pending) + l.underWay)
 	l.mu.Unlock()
 	// The lane may have a message to wait for now.
 	poke(l.wake)

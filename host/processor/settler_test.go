@@ -1,8 +1,11 @@
 package processor
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,7 +22,7 @@ func settlingLane(t *testing.T) (*lane, *entry) {
 	ns := testDecider().ns
 	ns.Concurrency = 1
 	p := New(Options{
-		Namespaces: []Namespace{ns}, Limits: Limits{MaxConcurrent: 1, Bytes: 100},
+		Namespaces: []Namespace{ns}, Limits: Limits{MaxConcurrent: 1, Bytes: 100, SettlementBuffer: 20},
 		Metrics: NewMetrics(prometheus.NewRegistry()), Logger: hclog.NewNullLogger(),
 	})
 	l := p.table().all[0]
@@ -37,6 +40,104 @@ func told(l *lane, e *entry, result queues.SettleResult) []fate {
 	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{result})
 	l.pending = nil
 	return gone
+}
+
+// stalled is a database whose settlements take until the test lets them go on.
+type stalled struct {
+	queues.Broker
+	began  chan int // how many members
+	answer chan queues.SettleStatus
+}
+
+func (s *stalled) Settle(_ context.Context, _ string, batch []queues.Settlement) []queues.SettleResult {
+	s.began <- len(batch)
+	status := <-s.answer
+	results := make([]queues.SettleResult, len(batch))
+	for i := range results {
+		results[i].Status = status
+	}
+	return results
+}
+
+// settleMore gives a lane outcomes to settle.
+func settleMore(l *lane, n int) {
+	l.finish(func() (done []*entry) {
+		for range n {
+			e := testEntry()
+			e.id, e.action, e.outcome = l.nextID.Add(1), queues.Complete{}, OutcomeSucceeded
+			e.lease.ID = int64(e.id) //nolint:gosec // small
+			l.entries[e.id], l.byMessage[e.lease.ID] = e, e
+			done = append(done, e)
+		}
+		return done
+	})
+}
+
+// idleSettlers is a lane without outcomes and with its settlers at work. Each call
+// of the database takes until the test answers it.
+func idleSettlers(t *testing.T) (*lane, *stalled) {
+	t.Helper()
+	l, e := settlingLane(t)
+	delete(l.entries, e.id)
+	delete(l.byMessage, e.lease.ID)
+	db := &stalled{began: make(chan int, settlers), answer: make(chan queues.SettleStatus)}
+	l.opts.Broker = db
+	ctx, end := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	for range settlers {
+		work.Go(func() { l.settle(ctx) })
+	}
+	t.Cleanup(func() {
+		end()
+		work.Wait()
+	})
+	return l, db
+}
+
+func TestSettlersWorkSideBySideOnlyWhenClaimsWouldBeHeldUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, db := idleSettlers(t)
+		settleMore(l, 1)
+		require.Equal(t, 1, <-db.began)
+
+		settleMore(l, 10)
+		require.Empty(t, l.kick, "nobody is woken for a few")
+		poke(l.kick)
+		synctest.Wait()
+		require.Empty(t, db.began, "and who wakes all the same leaves them")
+		settleMore(l, 1)
+		require.Equal(t, 11, <-db.began, "beside the other one, which is still under way")
+
+		settleMore(l, 30)
+		synctest.Wait()
+		require.Empty(t, db.began, "both are at work")
+		db.answer <- queues.Settled
+		require.Equal(t, 30, <-db.began, "whoever has ended looks again")
+		for range settlers {
+			db.answer <- queues.Settled
+		}
+		synctest.Wait()
+		require.Empty(t, l.entries)
+		require.Zero(t, l.flushes)
+		require.Zero(t, l.underWay)
+	})
+}
+
+func TestSettlerThatPausesAfterAFailureIsNotStoodInFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, db := idleSettlers(t)
+		settleMore(l, 1)
+		<-db.began
+		db.answer <- queues.SettleUnknown
+		synctest.Wait()
+		settleMore(l, 1)
+		synctest.Wait()
+		require.Empty(t, db.began, "it pauses")
+		require.Equal(t, 2, <-db.began, "it tries again, with what has come meanwhile")
+		db.answer <- queues.Settled
+	})
 }
 
 func TestSettlerGivesUpAfterRefusalsAndFreesTheBytes(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 var _ Sink = (*lane)(nil)
 
 // finish runs decided under the lane's mutex. The entries that it returns have
-// their outcome: their slots are freed and they go to the settler.
+// their outcome: their slots are freed and they go to the settlers.
 func (l *lane) finish(decided func() []*entry) {
 	l.mu.Lock()
 	done := decided()
@@ -27,13 +27,16 @@ func (l *lane) finish(decided func() []*entry) {
 	l.ahead.ended += slots
 	behind := len(l.ahead.waiting) > 0
 	wake := l.hunger.hungry(l.opts.Now()) && (!behind || l.ahead.free() > 0) || len(l.suspects.waiting) > 0 && l.suspects.asked == nil
+	settle := l.settleable()
 	l.metrics.running.set(l.running)
 	l.mu.Unlock()
 	if len(done) == 0 {
 		return
 	}
 	l.slots.release(l.share, slots, false)
-	poke(l.kick)
+	if settle {
+		poke(l.kick)
+	}
 	if behind {
 		l.serve()
 	}
@@ -42,7 +45,7 @@ func (l *lane) finish(decided func() []*entry) {
 	}
 }
 
-// enqueue hands an entry that has its outcome to the settler; l.mu is held.
+// enqueue hands an entry that has its outcome to the settlers; l.mu is held.
 func (l *lane) enqueue(e *entry) {
 	e.state, e.sent = settling, nil
 	l.pending = append(l.pending, e)
