@@ -53,8 +53,8 @@ func Text(s string, limit int) string {
 // queue's name is in lower case, as pgmq has it: two hosts may spell it
 // differently.
 func (o Origin) IdempotencyKey() string {
-	buf := make([]byte, 0, len(o.Queue)+40)
-	buf = append(buf, strings.ToLower(o.Queue)...)
+	var room [104]byte // pgmq's names have at most 47
+	buf := append(room[:0], strings.ToLower(o.Queue)...)
 	buf = append(buf, '/')
 	buf = strconv.AppendInt(buf, o.ID, 10)
 	buf = append(buf, '/')

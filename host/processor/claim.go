@@ -149,7 +149,7 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 	now := l.opts.Now()
 	for i := range deliveries {
 		d := &deliveries[i]
-		if e, ok := l.byMessage[d.ID]; ok && e.isRedelivered(d) {
+		if e, ok := l.inHand(d.ID); ok && e.isRedelivered(d) {
 			l.adopt(e, d, claimed)
 			continue
 		}
@@ -186,7 +186,7 @@ func (l *lane) admit(deliveries []queues.Delivery, exec laneExecutor, claimed le
 			l.ahead.add(e, now)
 		case !apart:
 			e.slot = true
-			l.begin(e, exec.Executor)
+			l.begin(e, exec.Executor, now)
 			steps = append(steps, e.sent)
 			kept++
 		}
@@ -221,7 +221,17 @@ func (l *lane) newEntry(d *queues.Delivery, claimed leaseTerm) *entry {
 	}
 	l.entries[e.id] = e
 	l.byMessage[d.ID] = e
+	l.highest = max(l.highest, d.ID)
 	return e
+}
+
+// inHand returns the entry of a message, if there is one; l.mu is held. Most
+// messages are newer than all before them, which costs no look into the map.
+func (l *lane) inHand(messageID int64) (e *entry, ok bool) {
+	if messageID <= l.highest {
+		e, ok = l.byMessage[messageID]
+	}
+	return e, ok
 }
 
 // adopt gives an entry the newer lease of a redelivery, so that what runs
@@ -239,13 +249,12 @@ func (l *lane) adopt(e *entry, d *queues.Delivery, claimed leaseTerm) {
 // prepare makes the step of an entry whose body is here. It reports false when
 // there is nothing to run and the entry is decided already. l.mu is held.
 func (l *lane) prepare(e *entry, body []byte, state ExecutorState) bool {
-	now := l.opts.Now()
 	if lost := int(e.lease.Epoch-e.record.Accounted) - 1; lost >= l.ns.Retry.MaxDeliveries {
-		l.decide.spent(e, lost, now)
+		l.decide.spent(e, lost, l.opts.Now())
 		return false
 	}
 	if bad := l.check(e, body, state); bad != nil {
-		l.decide.fail(e, *bad, now)
+		l.decide.fail(e, *bad, l.opts.Now())
 		return false
 	}
 	e.timeout = l.timeout(state)
@@ -268,9 +277,9 @@ func (l *lane) prepare(e *entry, body []byte, state ExecutorState) bool {
 }
 
 // begin notes that a prepared entry is being dispatched to exec; l.mu is held.
-func (l *lane) begin(e *entry, exec Executor) {
+func (l *lane) begin(e *entry, exec Executor, now time.Time) {
 	e.state, e.exec = running, exec
-	l.startClock(e)
+	e.startClock(now)
 }
 
 // timeout is for a step that is being dispatched; l.mu is held.
@@ -279,14 +288,6 @@ func (l *lane) timeout(to ExecutorState) time.Duration {
 		return 0
 	}
 	return l.ns.Timeout
-}
-
-// startClock gives an entry that is being dispatched its deadline; l.mu is held.
-func (l *lane) startClock(e *entry) {
-	e.deadline = time.Time{}
-	if e.timeout > 0 {
-		e.deadline = l.opts.Now().Add(e.timeout)
-	}
 }
 
 // maxStepInMessage is how much of an unknown step's name is repeated, in bytes.

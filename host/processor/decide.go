@@ -62,6 +62,11 @@ func (d decider) succeed(e *entry, success *pluginv1.Success, now time.Time) {
 		return
 	}
 	emits := success.GetEmits()
+	e.outcome = OutcomeSucceeded
+	if len(emits) == 0 && d.ns.ResultQueue == "" {
+		e.action = queues.Complete{}
+		return
+	}
 	send := make([]queues.Outgoing, 0, len(emits)+1)
 	for _, emit := range emits {
 		out, err := d.outgoing(emit)
@@ -78,7 +83,6 @@ func (d decider) succeed(e *entry, success *pluginv1.Success, now time.Time) {
 			Body:  res.encode(d.ns.Name, d.workerID, now),
 		})
 	}
-	e.outcome = OutcomeSucceeded
 	e.action = queues.Complete{Send: send}
 }
 

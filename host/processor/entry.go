@@ -116,6 +116,14 @@ func (e *entry) renew(d *queues.Delivery, term leaseTerm) {
 	e.settled.unknown = false
 }
 
+// startClock gives an entry that is being dispatched its deadline.
+func (e *entry) startClock(now time.Time) {
+	e.deadline = time.Time{}
+	if e.timeout > 0 {
+		e.deadline = now.Add(e.timeout)
+	}
+}
+
 // attempt is the attempt that this delivery is: failures so far, plus one.
 func (e *entry) attempt() int { return e.record.Failures + 1 }
 

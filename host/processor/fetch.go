@@ -74,7 +74,7 @@ func (l *lane) fetch(e *entry) {
 			l.running--
 			return nil
 		}
-		l.begin(e, exec)
+		l.begin(e, exec, l.opts.Now())
 		step = e.sent
 		return nil
 	})

@@ -1,6 +1,9 @@
 package processor
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // stepFields are the top-level members of a message body that the host looks
 // at. The rest of the body is the handler's business.
@@ -178,7 +181,12 @@ func (s *scanner) str() ([]byte, bool) {
 		return nil, false
 	}
 	start := s.pos
-	for s.pos < len(s.data) {
+	for near := s.pos + nearby; s.pos < len(s.data); {
+		if s.pos >= near {
+			s.leap()
+			near = s.pos + nearby
+			continue
+		}
 		switch s.data[s.pos] {
 		case '\\':
 			s.pos += 2
@@ -190,6 +198,25 @@ func (s *scanner) str() ([]byte, bool) {
 		}
 	}
 	return nil, false
+}
+
+const (
+	// nearby is how long a text is, in bytes, for which a leap is not worth while.
+	nearby = 16
+	// farthest bounds a leap, so that a text full of escapes is not searched to its
+	// end after each.
+	farthest = 512
+)
+
+// leap moves to the next quote or backslash, or part of the way.
+func (s *scanner) leap() {
+	ahead := s.data[s.pos:min(s.pos+farthest, len(s.data))]
+	for _, c := range [...]byte{'"', '\\'} {
+		if at := bytes.IndexByte(ahead, c); at >= 0 {
+			ahead = ahead[:at]
+		}
+	}
+	s.pos += len(ahead)
 }
 
 // value returns the raw text of any value, quotes and brackets included.

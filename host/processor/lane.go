@@ -48,6 +48,7 @@ type lane struct {
 	decide    decider
 	entries   map[uint64]*entry
 	byMessage map[int64]*entry
+	highest   int64    // the highest id of a message that was ever among them
 	running   int      // entries that hold a slot
 	pending   []*entry // outcomes that wait for a settler
 	flushes   int      // settlers that are at work

@@ -110,7 +110,7 @@ func mutants() []mutant {
 		// What a host makes of the answers.
 		{
 			name: "unknown fate is taken as settled", file: settler,
-			old: "			l.pending = append(l.pending, e)\n		}\n	}\n", new: "			gone = append(gone, fate{e, e.outcome, now})\n		}\n	}\n",
+			old: "			l.pending = append(l.pending, e)\n		}\n	}\n", new: "			gone = append(gone, fate{e, e.outcome})\n		}\n	}\n",
 		},
 		{
 			name: "no row after an unknown fate is taken as loss", file: settler,

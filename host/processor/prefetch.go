@@ -146,6 +146,7 @@ func (l *lane) startPrefetched(to laneExecutor, n int) (steps []*pluginv1.Step, 
 	if n == 0 {
 		return nil, 0, 0
 	}
+	now := l.opts.Now()
 	steps = make([]*pluginv1.Step, 0, n)
 	for started < n && len(l.ahead.waiting) > 0 {
 		e := l.ahead.take(1)[0]
@@ -168,7 +169,7 @@ func (l *lane) startPrefetched(to laneExecutor, n int) (steps []*pluginv1.Step, 
 			e.slot = true
 			e.timeout = l.timeout(to.ExecutorState)
 			e.sent.TimeoutMs = e.timeout.Milliseconds()
-			l.begin(e, to.Executor)
+			l.begin(e, to.Executor, now)
 			steps = append(steps, e.sent)
 			started++
 		}

@@ -114,10 +114,11 @@ func (l *lane) Turn(limit int) []*pluginv1.Step {
 		}
 		return e.leaseLost
 	})
+	now := l.opts.Now()
 	steps := make([]*pluginv1.Step, 0, len(group))
 	for _, e := range group {
 		e.group, e.slot = len(group), true
-		l.begin(e, exec)
+		l.begin(e, exec, now)
 		steps = append(steps, e.sent)
 	}
 	s.slots -= len(group)

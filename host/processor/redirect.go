@@ -34,7 +34,7 @@ func (r *redirection) take(e *entry) bool {
 	}
 	e.exec = r.to.Executor
 	e.timeout = l.timeout(r.to.ExecutorState)
-	l.startClock(e)
+	e.startClock(l.opts.Now())
 	e.sent.TimeoutMs = e.timeout.Milliseconds()
 	r.steps = append(r.steps, e.sent)
 	return true

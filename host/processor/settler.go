@@ -132,14 +132,15 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 	results := l.opts.Broker.Settle(ctx, l.queue, settlements)
 
 	l.metrics.settled.Observe(float64(len(batch)))
-	gone, ok := l.acknowledge(batch, settlements, results)
+	now := l.opts.Now()
+	gone, ok := l.acknowledge(batch, settlements, results, now)
 	l.mu.Lock()
 	l.underWay -= len(batch)
 	l.metrics.settling.set(len(l.pending) + l.underWay)
 	l.mu.Unlock()
 	// The lane may have a message to wait for now.
 	poke(l.wake)
-	l.report(gone)
+	l.report(gone, now)
 	return ok
 }
 
@@ -147,12 +148,10 @@ func (l *lane) flush(ctx context.Context, batch []*entry) (ok bool) {
 type fate struct {
 	*entry
 	outcome Outcome
-	at      time.Time
 }
 
 // acknowledge removes what is settled or lost and queues the rest again.
-func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []queues.SettleResult) (gone []fate, ok bool) {
-	now := l.opts.Now()
+func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []queues.SettleResult, now time.Time) (gone []fate, ok bool) {
 	gone = make([]fate, 0, len(batch))
 	ok = true
 	var freed int64
@@ -160,7 +159,7 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 	for i, e := range batch {
 		switch results[i].Status {
 		case queues.Settled:
-			gone = append(gone, fate{e, e.outcome, now})
+			gone = append(gone, fate{e, e.outcome})
 		case queues.LeaseLost:
 			if e.lease.Epoch != tried[i].Epoch {
 				// Adopted meanwhile: settle under the newer epoch.
@@ -172,13 +171,13 @@ func (l *lane) acknowledge(batch []*entry, tried []queues.Settlement, results []
 				// An earlier try may have been the one that took the row.
 				outcome = e.outcome
 			}
-			gone = append(gone, fate{e, outcome, now})
+			gone = append(gone, fate{e, outcome})
 		case queues.Refused:
 			l.metrics.refused.Inc()
 			if l.refuse(e, results[i].Err) {
 				l.pending = append(l.pending, e)
 			} else {
-				gone = append(gone, fate{e, OutcomeLeaseLost, now})
+				gone = append(gone, fate{e, OutcomeLeaseLost})
 			}
 		case queues.SettleUnknown:
 			l.metrics.settleFault.Inc()
@@ -246,9 +245,9 @@ func (l *lane) missingResults(cause error) bool {
 }
 
 // report feeds metrics and observers; no lock is held.
-func (l *lane) report(gone []fate) {
+func (l *lane) report(gone []fate, now time.Time) {
 	for _, g := range gone {
-		total := g.at.Sub(g.claimCall)
+		total := now.Sub(g.claimCall)
 		l.metrics.steps[g.outcome].Inc()
 		l.metrics.total.Observe(total.Seconds())
 		if g.duration > 0 {

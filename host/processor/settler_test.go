@@ -37,7 +37,7 @@ func settlingLane(t *testing.T) (*lane, *entry) {
 // told settles the lane's entry with a made-up result.
 func told(l *lane, e *entry, result queues.SettleResult) []fate {
 	tried := []queues.Settlement{{Lease: e.lease, Action: e.action}}
-	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{result})
+	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{result}, l.opts.Now())
 	l.pending = nil
 	return gone
 }
@@ -183,7 +183,7 @@ func TestSettlerRepeatsAFencedSettlementUnderAnAdoptedLease(t *testing.T) {
 	l, e := settlingLane(t)
 	tried := []queues.Settlement{{Lease: e.lease, Action: e.action}}
 	l.adopt(e, &queues.Delivery{Lease: queues.Lease{Queue: e.lease.Queue, ID: e.lease.ID, Epoch: e.lease.Epoch + 2, EnqueuedAt: e.lease.EnqueuedAt}}, leaseTerm{time.Now(), time.Minute})
-	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{{Status: queues.LeaseLost}})
+	gone, _ := l.acknowledge([]*entry{e}, tried, []queues.SettleResult{{Status: queues.LeaseLost}}, l.opts.Now())
 	require.Empty(t, gone)
 	require.Equal(t, []*entry{e}, l.pending)
 }

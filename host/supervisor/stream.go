@@ -29,6 +29,7 @@ type stream struct {
 	// sinks has every step that this stream owes an answer for; queue, from
 	// head on, those of them that have not been sent.
 	sinks   map[uint64]processor.Sink
+	highest uint64 // id of a step that was ever among them
 	queue   []*pluginv1.Step
 	head    int
 	cancels []*pluginv1.Cancellation
@@ -88,8 +89,11 @@ func (s *stream) push(steps []*pluginv1.Step, sink processor.Sink) (rejected []u
 		return nil, false
 	}
 	for _, step := range steps {
-		if _, taken := s.sinks[step.GetId()]; taken {
-			rejected = append(rejected, step.GetId())
+		// Ids mostly ascend, and a new one need not be looked for.
+		if id := step.GetId(); id > s.highest {
+			s.highest = id
+		} else if _, taken := s.sinks[id]; taken {
+			rejected = append(rejected, id)
 			continue
 		}
 		s.sinks[step.GetId()] = sink
