@@ -50,7 +50,7 @@ func announcing(ctx context.Context, env *suite.Env, result *suite.Result) (err 
 
 	shapes := suite.Pick(env.Form,
 		[]shape{{1, 1, 1}, {8, 1, 1}, {16, 1, 1}, {8, 10, 1}, {8, 1, 10}, {8, 1, 100}},
-		[]shape{{8, 1, 1}, {8, 10, 1}}, []shape{{2, 1, 1}, {1, 2, 3}})
+		[]shape{{8, 1, 1}, {16, 1, 1}, {8, 1, 10}}, []shape{{2, 1, 1}, {1, 2, 3}})
 	turns := suite.Pick(env.Form, 15, 9, 1)
 	turn := suite.Pick(env.Form, 500*time.Millisecond, 300*time.Millisecond, 50*time.Millisecond)
 	table := suite.Table{Title: "What the notify trigger costs producers", Header: []string{"producers", "rows/s without", "rows/s with", "cost %", "MAD"}}
