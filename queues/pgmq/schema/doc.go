@@ -8,11 +8,12 @@
 //   - Reads bind the clock, so that the index on vt can serve them, and return
 //     their messages sorted by id.
 //   - One insert statement sends one notification, whatever its number of rows.
-//     New queues have notifications from the start, with a throttle of 20 ms
+//     New queues have notifications from the start, with a throttle of 50 ms
 //     whose leading edge is immediate, and no producer ever waits for another
 //     one's transaction. The throttle survives a crash of the server. Up to 50 ms
-//     it is each session's own, and begins with an eighth, as long as no two
-//     sessions announce at the same time.
+//     it is each session's own, and begins with 2.5 ms; a session that meets one
+//     that is announcing leaves it to that one for up to twice the throttle since
+//     its own last announcement.
 //   - Creating queues and enabling notifications is safe from any number of
 //     sessions at once, and enabling again does not touch the queue.
 //   - Queue names that differ in case alone are one queue.
