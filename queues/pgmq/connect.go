@@ -27,13 +27,14 @@ const (
 type role struct {
 	name        string
 	lockTimeout time.Duration
+	indexesOnly bool // its statements are to find rows by indexes, however few there are
 }
 
 var (
-	claims      = role{"claim", 2 * time.Second}
-	settlements = role{"settle", 2 * time.Second}
-	heartbeats  = role{"heartbeat", 500 * time.Millisecond}
-	listening   = role{"listen", 2 * time.Second}
+	claims      = role{name: "claim", lockTimeout: 2 * time.Second, indexesOnly: true}
+	settlements = role{name: "settle", lockTimeout: 2 * time.Second}
+	heartbeats  = role{name: "heartbeat", lockTimeout: 500 * time.Millisecond}
+	listening   = role{name: "listen", lockTimeout: 2 * time.Second}
 	pruning     = role{name: "prune"} // each of its transactions says how long
 )
 

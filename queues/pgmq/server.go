@@ -2,6 +2,7 @@ package pgmq
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,10 +12,9 @@ import (
 
 const minServerVersion = 140000
 
-// sessionSettings are what a connection sets for its session, as text; empty
-// leaves it alone.
+// sessionSettings are what a connection sets for its session.
 type sessionSettings struct {
-	lockTimeout string
+	values map[string]string
 	// ours: a setting may stay with the session.
 	ours bool
 }
@@ -23,9 +23,19 @@ type sessionSettings struct {
 // own says that a pooler shares the sessions. What the DSN sets itself is left
 // alone.
 func sessionOf(conn *pgx.ConnConfig, r role) sessionSettings {
-	s := sessionSettings{ours: conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
-	if _, given := conn.RuntimeParams["lock_timeout"]; s.ours && !given {
-		s.lockTimeout = fmt.Sprintf("%dms", r.lockTimeout.Milliseconds())
+	s := sessionSettings{values: map[string]string{}, ours: conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	if !s.ours {
+		return s
+	}
+	s.values["lock_timeout"] = fmt.Sprintf("%dms", r.lockTimeout.Milliseconds())
+	if r.indexesOnly {
+		// A queue that was empty when it was last analysed looks as if reading all of it
+		// cost nothing, and the plan stays when it fills up. A long one makes the plan look
+		// costly enough to be compiled, which takes longer than any claim.
+		s.values["enable_seqscan"], s.values["jit"] = "off", "off"
+	}
+	for name := range conn.RuntimeParams {
+		delete(s.values, name)
 	}
 	return s
 }
@@ -36,12 +46,12 @@ func sessionOf(conn *pgx.ConnConfig, r role) sessionSettings {
 // like look for is still found. Everything is qualified here, since this runs
 // before.
 //
-// Parameters: lock timeout, process id as the client knows it, whether the
+// Parameters: settings, process id as the client knows it, whether the
 // session may be changed.
 const greeting = `SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4, pg_catalog.pg_is_in_recovery(),
 		pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(),
-		CASE WHEN $1::pg_catalog.text OPERATOR(pg_catalog.<>) '' AND pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $2::pg_catalog.int4
-		     THEN pg_catalog.set_config('lock_timeout', $1::pg_catalog.text, false) END IS NULL,
+		(SELECT pg_catalog.count(pg_catalog.set_config(s.key, s.value, false)) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) AS s
+		 WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $2::pg_catalog.int4),
 		CASE WHEN $3::pg_catalog.bool AND pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $2::pg_catalog.int4
 		     THEN pg_catalog.set_config('search_path', CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) '' THEN 'pg_catalog'
 		          ELSE pg_catalog.concat('pg_catalog, ', pg_catalog.current_setting('search_path')) END, false) END IS NULL`
@@ -56,7 +66,11 @@ func (b *Broker) afterConnect(ctx context.Context, conn *pgx.Conn, session sessi
 		pid     uint32
 		told    = conn.PgConn().PID()
 	)
-	err := conn.QueryRow(ctx, greeting, pgx.QueryExecModeExec, session.lockTimeout, int32(told), session.ours).
+	settings, err := json.Marshal(session.values)
+	if err != nil {
+		return err
+	}
+	err = conn.QueryRow(ctx, greeting, pgx.QueryExecModeExec, string(settings), int32(told), session.ours).
 		Scan(&server.version, &server.recovery, &server.readOnly, &started, &pid, nil, nil)
 	if err != nil {
 		return fmt.Errorf("ask the server for its version: %w", err)
