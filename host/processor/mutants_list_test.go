@@ -6,7 +6,7 @@ import "github.com/stephost/stephost/queues/pgmq/pgmqtest"
 // is.
 func mutants() []mutant {
 	const (
-		claimFile  = "queues/pgmq/claim.go"
+		claimFile  = "queues/pgmq/claim_sql.go"
 		extendFile = "queues/pgmq/extend.go"
 		settleFile = "queues/pgmq/settle.go"
 		settleSQL  = "queues/pgmq/settle_sql.go"
@@ -20,8 +20,8 @@ func mutants() []mutant {
 		// Claims.
 		{
 			name: "acknowledged when claimed", file: claimFile, often: true,
-			old: "UPDATE ` + l.q + ` AS m\n\t\tSET vt = statement_timestamp() + $1::bigint * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `\n\t\tWHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked))\n\t\tRETURNING m.msg_id, m.read_ct,",
-			new: "DELETE FROM ` + l.q + ` AS m\n\t\tWHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked)) AND $1::bigint > 0 AND '` + set + `' IS NOT NULL\n\t\tRETURNING m.msg_id, m.read_ct + 1 AS read_ct,",
+			old: "UPDATE ` + l.q + ` AS m\n\tSET vt = (SELECT statement_timestamp() + $1::bigint * interval '1 microsecond'), read_ct = m.read_ct + 1` + set + `\n\tFROM picked p` + join + ` WHERE ` + same + `\n\tRETURNING m.msg_id, m.read_ct,",
+			new: "DELETE FROM ` + l.q + ` AS m\n\tUSING picked p` + join + ` WHERE ` + same + ` AND $1::bigint > 0 AND '` + set + `' IS NOT NULL\n\tRETURNING m.msg_id, m.read_ct + 1,",
 		},
 		{
 			name: "claim ignores vt", file: claimFile,
@@ -45,7 +45,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "claim without a lease", file: claimFile,
-			old: "SET vt = statement_timestamp() + $1::bigint * interval '1 microsecond'", new: "SET vt = CASE WHEN $1::bigint > 0 THEN m.vt END",
+			old: "SET vt = (SELECT statement_timestamp() + $1::bigint * interval '1 microsecond')", new: "SET vt = CASE WHEN $1::bigint > 0 THEN m.vt END",
 		},
 		// Heartbeats.
 		{

@@ -88,10 +88,10 @@ func BenchmarkClaimDecode(b *testing.B) {
 	req := queues.ClaimRequest{Queue: "orders", Limit: benchBatch}
 	b.ReportAllocs()
 	for b.Loop() {
-		rows, err := db.Query(b.Context(), `SELECT n, 1::int4, statement_timestamp(), statement_timestamp(), statement_timestamp(), 204::int8, false, NULL::text, $1::text
+		rows, err := db.Query(b.Context(), `SELECT n, 1::int4, statement_timestamp(), statement_timestamp(), statement_timestamp(), NULL::text, NULL::int4, $1::text
 			FROM generate_series(1::bigint, $2) n`, strings.Repeat("x", 200), benchBatch)
 		require.NoError(b, err)
-		got, _, err := deliveries(rows, req)
+		got, _, err := deliveries(rows, req, defaultInlineBodyLimit)
 		require.NoError(b, err)
 		require.Len(b, got, benchBatch)
 	}

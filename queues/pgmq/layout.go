@@ -24,6 +24,7 @@ type layout struct {
 	q, a  string // quoted table names
 
 	headers, lastRead               bool
+	single                          bool // neither partitioned nor inherited from
 	archive                         bool
 	archiveHeaders, archiveLastRead bool
 
@@ -79,8 +80,8 @@ func (c *layoutCache) refresh(names []string, found map[string]*layout) {
 }
 
 // shape is all of a layout that can change.
-func (l *layout) shape() [5]bool {
-	return [...]bool{l.headers, l.lastRead, l.archive, l.archiveHeaders, l.archiveLastRead}
+func (l *layout) shape() [6]bool {
+	return [...]bool{l.headers, l.lastRead, l.single, l.archive, l.archiveHeaders, l.archiveLastRead}
 }
 
 // layoutsOf returns what is known of the queues, and reads the catalog for the
@@ -158,22 +159,23 @@ func readLayouts(ctx context.Context, db querier, names []string) (map[string]*l
 	rows, err := db.Query(ctx, `
 		SELECT c.relname::text,
 		       coalesce(bool_or(a.attname = 'headers'), false),
-		       coalesce(bool_or(a.attname = 'last_read_at'), false)
+		       coalesce(bool_or(a.attname = 'last_read_at'), false),
+		       c.relkind = 'r' AND NOT c.relhassubclass
 		FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		WHERE n.nspname = 'pgmq' AND c.relkind IN ('r', 'p') AND c.relname::text = ANY($1::text[])
-		GROUP BY c.relname`, tables)
+		GROUP BY c.oid, c.relname, c.relkind, c.relhassubclass`, tables)
 	if err != nil {
 		return nil, err
 	}
-	type columns struct{ headers, lastRead bool }
+	type columns struct{ headers, lastRead, single bool }
 	found := make(map[string]columns, len(tables))
 	var (
 		name string
 		has  columns
 	)
-	_, err = pgx.ForEachRow(rows, []any{&name, &has.headers, &has.lastRead}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &has.headers, &has.lastRead, &has.single}, func() error {
 		found[name] = has
 		return nil
 	})
@@ -192,7 +194,7 @@ func readLayouts(ctx context.Context, db querier, names []string) (map[string]*l
 			queue: queue, key: key,
 			q:       pgx.Identifier{"pgmq", "q_" + key}.Sanitize(),
 			a:       pgx.Identifier{"pgmq", "a_" + key}.Sanitize(),
-			headers: q.headers, lastRead: q.lastRead,
+			headers: q.headers, lastRead: q.lastRead, single: q.single,
 			archive: archived, archiveHeaders: a.headers, archiveLastRead: a.lastRead,
 		}
 		l.claim, l.claimOne, l.extend = claimSQL(l, false, false), claimSQL(l, true, false), extendSQL(l)
