@@ -27,12 +27,18 @@ const MaxBatchBytes = 1 << 20
 // that it does not hold up small steps.
 const LargeBodyBytes = 256 << 10
 
+// streamWindow is how many bytes may be under way on a stream. Where gRPC is not told,
+// it finds out by a ping for what it reads, and each wakes both processes once more.
+const streamWindow = MaxBatchBytes
+
 // ServerOptions returns the limits and the codec for a plugin's gRPC server.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec.New()),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(2 * streamWindow),
 	}
 }
 
@@ -45,5 +51,7 @@ func DialOptions() []grpc.DialOption {
 			grpc.MaxCallRecvMsgSize(MaxMessageBytes),
 			grpc.MaxCallSendMsgSize(MaxMessageBytes),
 		),
+		grpc.WithStaticStreamWindowSize(streamWindow),
+		grpc.WithStaticConnWindowSize(2 * streamWindow),
 	}
 }
