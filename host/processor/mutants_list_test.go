@@ -87,7 +87,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "results and emits without a lease", file: settleSQL,
-			old: "	JOIN done USING (ord)`, parameter", new: "	LEFT JOIN done USING (ord)`, parameter",
+			old: "	JOIN done USING (ord)`", new: "	LEFT JOIN done USING (ord)`",
 		},
 		{
 			name: "results and emits before the settlement", file: settleFile, often: true,

@@ -101,6 +101,7 @@ func BenchmarkClaimDecode(b *testing.B) {
 // them as they go to the server.
 func BenchmarkSettleEncode(b *testing.B) {
 	types := pgtype.NewMap()
+	registerArrays(types)
 	statement := &pgconn.StatementDescription{ParamOIDs: []uint32{pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TimestamptzArrayOID}}
 	members := make([]member, benchBatch)
 	for i := range members {
@@ -109,6 +110,6 @@ func BenchmarkSettleEncode(b *testing.B) {
 	var query pgx.ExtendedQueryBuilder
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, query.Build(types, statement, settleArgs(group{kind: kindComplete}, tables{}, members)))
+		require.NoError(b, query.Build(types, statement, settleArgs(group{kind: kindComplete}, members, nil)))
 	}
 }

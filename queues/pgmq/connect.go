@@ -96,7 +96,10 @@ func (b *Broker) newPool(ctx context.Context, r role, size int) (*pgxpool.Pool, 
 		b.adapt(conn)
 		return nil
 	}
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return b.afterConnect(ctx, conn, session) }
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		registerArrays(conn.TypeMap())
+		return b.afterConnect(ctx, conn, session)
+	}
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

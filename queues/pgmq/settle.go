@@ -304,8 +304,9 @@ func (s *settling) run(g group, t tables, members []member) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := s.b.statements.get(statementKey(g, t, family), func() string { return s.b.settleSQL(g, t, family) })
-	rows, err := s.b.settle.Query(s.ctx, text, settleArgs(g, t, members)...)
+	sends := outgoingTo(t.targets, family, members)
+	text := s.b.statements.get(statementKey(g, t, family, sends), func() string { return s.b.settleSQL(g, t, family, sends) })
+	rows, err := s.b.settle.Query(s.ctx, text, settleArgs(g, members, sends)...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,7 @@ package pgmq
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/stephost/stephost/queues"
 )
@@ -16,11 +14,11 @@ import (
 // of its ordinals, so it sends once.
 //
 // Parameters: $1 ids, $2 epochs, $3 enqueueing times; unless completing $4
-// delays in microseconds and $5 records; then for each target, in the order of their names, ordinals,
-// bodies, headers and delays.
+// delays in microseconds and $5 records; then for each target, in the order of their names, ordinals
+// and bodies, and headers and delays unless no message to it has any.
 
 // statementKey is everything that the text depends on.
-func statementKey(g group, t tables, f family) string {
+func statementKey(g group, t tables, f family, sends []outgoing) string {
 	var key strings.Builder
 	fmt.Fprintf(&key, "%d %s", g.kind, f.send)
 	if f.tasker {
@@ -31,69 +29,75 @@ func statementKey(g group, t tables, f family) string {
 			fmt.Fprintf(&key, "\x00%s %v", l.queue, l.shape())
 		}
 	}
+	for _, o := range sends {
+		fmt.Fprintf(&key, " %t", o.plain)
+	}
 	return key.String()
 }
 
-func settleArgs(g group, t tables, members []member) []any {
-	ids, epochs, enqueued := make([]int64, len(members)), make([]int32, len(members)), make([]time.Time, len(members))
+func settleArgs(g group, members []member, sends []outgoing) []any {
+	ids, epochs, enqueued := make(int8s, len(members)), make(int4s, len(members)), make(timestamptzs, len(members))
 	for i, m := range members {
 		ids[i], epochs[i], enqueued[i] = m.lease.ID, int32(m.lease.Epoch), m.lease.EnqueuedAt
 	}
 	args := []any{ids, epochs, enqueued}
 	if g.kind != kindComplete {
-		delays, records := make([]int64, len(members)), make([]string, len(members))
+		delays, records := make(int8s, len(members)), make(texts, len(members))
 		for i, m := range members {
-			delays[i], records[i] = m.delay, m.record
+			delays[i], records[i] = m.delay, []byte(m.record)
 		}
 		args = append(args, delays, records)
 	}
-	byQueue := make(map[string]*outgoing, len(t.targets))
-	for _, target := range t.targets {
-		byQueue[target.queue] = &outgoing{}
-	}
-	for i, m := range members {
-		for _, out := range m.send {
-			byQueue[out.Queue].add(int64(i+1), out)
-		}
-	}
-	for _, target := range t.targets {
-		args = append(args, byQueue[target.queue].args()...)
+	for _, o := range sends {
+		args = append(args, o.args()...)
 	}
 	return args
 }
 
 // outgoing is what a statement sends to one queue, as columns.
 type outgoing struct {
-	ords    []int64
-	bodies  []*string
-	headers []*string
-	delays  []int64
+	// plain says that none of the messages has headers or a delay, and that
+	// nothing but an INSERT sends them.
+	plain   bool
+	ords    int8s
+	bodies  texts
+	headers texts
+	delays  int8s
+}
+
+// outgoingTo collects what the members send to each target.
+func outgoingTo(targets []*layout, f family, members []member) []outgoing {
+	sends := make([]outgoing, len(targets))
+	byQueue := make(map[string]*outgoing, len(targets))
+	for i, target := range targets {
+		sends[i].plain = f.send == ""
+		byQueue[target.queue] = &sends[i]
+	}
+	for i, m := range members {
+		for _, out := range m.send {
+			byQueue[out.Queue].add(int64(i+1), out)
+		}
+	}
+	return sends
 }
 
 func (o *outgoing) add(ord int64, out queues.Outgoing) {
+	delay := max(0, out.Delay.Microseconds())
+	o.plain = o.plain && out.Headers == nil && delay == 0
 	o.ords = append(o.ords, ord)
-	o.bodies = append(o.bodies, textOrNull(out.Body))
-	o.headers = append(o.headers, textOrNull(out.Headers))
-	o.delays = append(o.delays, max(0, out.Delay.Microseconds()))
+	o.bodies = append(o.bodies, out.Body)
+	o.headers = append(o.headers, out.Headers)
+	o.delays = append(o.delays, delay)
 }
 
-// plain tells whether the messages have neither headers nor delays.
-func (o *outgoing) plain() bool {
-	return !slices.ContainsFunc(o.headers, func(h *string) bool { return h != nil }) &&
-		!slices.ContainsFunc(o.delays, func(d int64) bool { return d != 0 })
-}
-
-func (o *outgoing) args() []any { return []any{o.ords, o.bodies, o.headers, o.delays} }
-
-func textOrNull(b []byte) *string {
-	if b == nil {
-		return nil
+func (o *outgoing) args() []any {
+	if o.plain {
+		return []any{o.ords, o.bodies}
 	}
-	s := string(b)
-	return &s
+	return []any{o.ords, o.bodies, o.headers, o.delays}
 }
 
-func (b *Broker) settleSQL(g group, t tables, f family) string {
+func (b *Broker) settleSQL(g group, t tables, f family, sends []outgoing) string {
 	next := 6
 	var arms []string
 	switch g.kind {
@@ -107,9 +111,9 @@ func (b *Broker) settleSQL(g group, t tables, f family) string {
 	}
 	var calls []string
 	for i, target := range t.targets {
-		more, called := sendArms(i, next, target, f, b.opts.NamespaceOf(target.queue))
+		more, called := sendArms(i, next, target, f, b.opts.NamespaceOf(target.queue), sends[i].plain)
 		arms, calls = append(arms, more...), append(calls, called...)
-		next += 4
+		next += len(sends[i].args())
 	}
 	if g.kind == kindRelease {
 		arms = append(arms, releaseNotice(t.source, f, b.opts.NamespaceOf(t.source.queue)))
@@ -232,13 +236,18 @@ func deadArms(l, dead *layout) []string {
 }
 
 // sendArms send to one target. called are the arms that run only when read.
-func sendArms(i, parameter int, l *layout, f family, namespace string) (arms, called []string) {
-	columns, values, where := "vt, message", "statement_timestamp() + o.delay * interval '1 microsecond', o.body::jsonb", ""
-	if l.headers {
-		columns, values = columns+", headers", values+", o.headers::jsonb"
+func sendArms(i, parameter int, l *layout, f family, namespace string, plain bool) (arms, called []string) {
+	columns, values, where := "vt, message", "statement_timestamp(), o.body::jsonb", ""
+	arrays, names := fmt.Sprintf("$%d::bigint[], $%d::text[]", parameter, parameter+1), "ord, body"
+	if !plain {
+		values = "statement_timestamp() + o.delay * interval '1 microsecond', o.body::jsonb"
+		arrays, names = arrays+fmt.Sprintf(", $%d::text[], $%d::bigint[]", parameter+2, parameter+3), names+", headers, delay"
+		if l.headers {
+			columns, values = columns+", headers", values+", o.headers::jsonb"
+		}
 	}
-	from := fmt.Sprintf(`unnest($%d::bigint[], $%d::text[], $%d::text[], $%d::bigint[]) WITH ORDINALITY AS o(ord, body, headers, delay, place)
-	JOIN done USING (ord)`, parameter, parameter+1, parameter+2, parameter+3)
+	from := `unnest(` + arrays + `) WITH ORDINALITY AS o(` + names + `, place)
+	JOIN done USING (ord)`
 	if f.send != "" {
 		// tasker's function takes whole seconds and no headers.
 		plain := "(o.headers IS NULL AND o.delay % 1000000 = 0)"

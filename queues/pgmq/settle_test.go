@@ -24,11 +24,12 @@ func sends(queue string, bodies ...string) []queues.Outgoing {
 func TestCompleteArchivesAndSends(t *testing.T) {
 	t.Parallel()
 	overLayouts(t, func(t *testing.T, b *bundle) {
-		b.create("orders", "results", "next")
+		b.create("orders", "results", "next", "audit")
 		b.send("orders", `{"n": 1}`, `{"n": 2}`)
 		batch := []queues.Settlement{}
 		for i, d := range b.claim("orders", 2) {
 			out := append(sends("results", fmt.Sprintf(`{"r": %d}`, i)), sends("next", `{"a": 1}`, `{"a": 2}`)...)
+			out = append(out, sends("audit", `{"last": true}`, `{"last": false}`)...)
 			out[1].Delay = time.Hour
 			out[2].Headers = []byte(`{"h": 1}`)
 			batch = append(batch, queues.Settlement{Lease: d.Lease, Action: queues.Complete{Send: out}})
@@ -41,6 +42,8 @@ func TestCompleteArchivesAndSends(t *testing.T) {
 		require.Equal(t, 2, b.count("pgmq.a_orders"))
 		require.Equal(t, 1, b.count(`pgmq.a_orders WHERE message = '{"n": 2}' AND read_ct = 1`))
 		require.Equal(t, 2, b.count("pgmq.q_results"))
+		require.Equal(t, 2, b.count(`pgmq.q_audit WHERE message = '{"last": false}' AND vt <= clock_timestamp()`))
+		require.Equal(t, 4, b.count("pgmq.q_audit"))
 		require.Equal(t, 2, b.count("pgmq.q_next WHERE vt > clock_timestamp()"))
 		if b.layouts.get("next").headers {
 			require.Equal(t, 2, b.count(`pgmq.q_next WHERE headers = '{"h": 1}'`))

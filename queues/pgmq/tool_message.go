@@ -21,10 +21,7 @@ func (b *Broker) Send(ctx context.Context, queue string, batch []queues.Outgoing
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	var (
-		out     outgoing
-		headers bool
-	)
+	out, headers := outgoing{plain: true}, false
 	for i, o := range batch {
 		out.add(int64(i), o)
 		headers = headers || o.Headers != nil
@@ -51,7 +48,7 @@ func (b *Broker) Send(ctx context.Context, queue string, batch []queues.Outgoing
 }
 
 func (b *Broker) send(ctx context.Context, l *layout, f family, out outgoing) ([]int64, error) {
-	if !f.tasker && out.plain() {
+	if !f.tasker && out.plain {
 		// A tenth cheaper for the server.
 		rows, err := b.work.Query(ctx, `INSERT INTO `+l.q+` (vt, message) SELECT statement_timestamp(), o.body::jsonb
 			FROM unnest($1::text[]) WITH ORDINALITY AS o(body, place) ORDER BY o.place RETURNING msg_id`, out.bodies)
@@ -72,7 +69,7 @@ func (b *Broker) send(ctx context.Context, l *layout, f family, out outgoing) ([
 		sql = `WITH sent AS (` + sql + `, vt), told AS MATERIALIZED (SELECT msg_id, ` + told + ` FROM sent)
 			SELECT msg_id FROM told ORDER BY msg_id`
 	}
-	rows, err := b.work.Query(ctx, sql, out.args()...)
+	rows, err := b.work.Query(ctx, sql, out.ords, out.bodies, out.headers, out.delays)
 	if err != nil {
 		return nil, err
 	}
