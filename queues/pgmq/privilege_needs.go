@@ -171,7 +171,7 @@ func (l *privileges) create() {
 	const ours = "pgmq._create_queue(text, boolean)"
 	if l.functions[ours].oid != 0 {
 		l.need(TaskCreate, Table, meta, "SELECT")
-		l.call(TaskCreate, ours, "pgmq._lock_queue(text)", "pgmq._default_throttle_ms()")
+		l.call(TaskCreate, ours, "pgmq._lock_queue(text)", "pgmq._default_throttle_ms()", "pgmq._create_notify_trigger(text, text)")
 	} else {
 		l.call(TaskCreate, "pgmq.create_non_partitioned(text)", "pgmq.acquire_queue_lock(text)")
 	}

@@ -155,7 +155,7 @@ func TestThrottleOf50msIsAShortOne(t *testing.T) {
 	d.exec(`DO $$
 		DECLARE until timestamptz := clock_timestamp() + interval '30 s';
 		BEGIN
-			WHILE current_setting('pgmq.own_' || 'pgmq.q_q'::regclass::oid, true) IS NULL LOOP
+			WHILE current_setting('pgmq.own_715f71', true) IS NULL LOOP
 				PERFORM pgmq.send('q', '1'::jsonb), pg_sleep(0.051);
 				ASSERT clock_timestamp() < until, 'the throttle is taken for a long one';
 			END LOOP;
@@ -187,18 +187,18 @@ func TestSessionsThatMeet(t *testing.T) {
 	require.NoError(t, err)
 	count := d.listen("q")
 	own := func(set string) {
-		d.exec(`SELECT set_config('pgmq.quiet_' || 'pgmq.q_q'::regclass::oid, '0', false),
-			set_config('pgmq.own_' || 'pgmq.q_q'::regclass::oid, ` + set + `::text, false),
+		d.exec(`SELECT set_config('pgmq.silent_715f71', '', false),
+			set_config('pgmq.own_715f71', ` + set + `::text, false),
 			pgmq.update_notify_insert('q', 50)`)
 	}
 	epoch := "extract(epoch FROM clock_timestamp())"
 
-	own("ARRAY[" + epoch + " + 10, 3600, 0.0025, " + epoch + "]")
+	own("ARRAY[" + epoch + " + 10, 3600, 0.0025, " + epoch + ", 0]")
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	require.Zero(t, count(), "two announce at once")
 	require.Equal(t, []string{"(f)"}, d.text(noted))
 
-	own("ARRAY[" + epoch + " + 10, 0.050, 0.0025, " + epoch + " - 0.1]")
+	own("ARRAY[" + epoch + " + 10, 0.050, 0.0025, " + epoch + " - 0.1, 0]")
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	require.Equal(t, 1, count(), "nothing was announced that can be relied on")
 	require.Equal(t, []string{"(t)"}, d.text(noted))
@@ -227,7 +227,7 @@ func TestSessionThatMeetsAnotherForLongAnnouncesItself(t *testing.T) {
 func TestPaceFollowsTheProducer(t *testing.T) {
 	t.Parallel()
 	d := installed(t)
-	pace := "(current_setting('pgmq.own_' || 'pgmq.q_q'::regclass::oid)::numeric[])[3]"
+	pace := "(current_setting('pgmq.own_715f71')::numeric[])[3]"
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	d.exec("SELECT pg_sleep(0.1)")
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
@@ -253,11 +253,12 @@ func TestPaceFollowsTheProducer(t *testing.T) {
 func TestSettingsOfTheSessionSilenceNothing(t *testing.T) {
 	t.Parallel()
 	d := installed(t)
-	d.exec("SET extra_float_digits = -15; SET DateStyle = 'German, DMY'; SET TimeZone = 'Pacific/Chatham'; SET IntervalStyle = 'sql_standard'")
+	d.exec("SET extra_float_digits = -15; SET bytea_output = 'escape'; SET DateStyle = 'German, DMY'; SET TimeZone = 'Pacific/Chatham'; SET IntervalStyle = 'sql_standard'")
 	count := d.listen("q")
 	for range 3 {
 		d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 		d.exec("SELECT pg_sleep(0.06)")
 	}
 	require.Equal(t, 3, count())
+	require.Equal(t, []string{"(t)"}, d.text("SELECT abs((current_setting('pgmq.own_715f71')::numeric[])[4] - extract(epoch FROM clock_timestamp())) < 60"))
 }
