@@ -27,16 +27,16 @@ type batch struct {
 }
 
 // claimStatement leases in the order of vt, and without waiting for the disk: a
-// lease that a crash undoes is a redelivery.
+// lease that a crash undoes is a redelivery. It finds the rows by an array of their
+// places, which is faster than joining them as the host does, who wants to know of
+// each row how long it had been visible.
 const claimStatement = `WITH picked AS MATERIALIZED (
-		SELECT msg_id, vt FROM ` + table + ` WHERE vt <= statement_timestamp() AND vt >= $2::timestamptz%s
+		SELECT ctid AS place, vt FROM ` + table + ` WHERE vt <= statement_timestamp() AND vt >= $2::timestamptz%s
 		ORDER BY vt LIMIT $1::bigint FOR UPDATE SKIP LOCKED
-	), claimed AS (
-		UPDATE ` + table + ` AS m SET vt = statement_timestamp() + interval '30 seconds', read_ct = m.read_ct + 1
-		WHERE m.msg_id = ANY(ARRAY(SELECT msg_id FROM picked))
-		RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.message
 	)
-	SELECT c.msg_id, c.read_ct, c.enqueued_at, c.message::text, (SELECT max(vt) FROM picked) FROM claimed c`
+	UPDATE ` + table + ` AS m SET vt = (SELECT statement_timestamp() + interval '30 seconds'), read_ct = m.read_ct + 1
+	WHERE m.ctid = ANY(ARRAY(SELECT place FROM picked))
+	RETURNING m.msg_id, m.read_ct, m.enqueued_at, m.message, (SELECT max(vt) FROM picked)`
 
 func (w *sqlWorker) claimSQL() string {
 	switch w.Shape {
