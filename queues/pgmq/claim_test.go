@@ -197,7 +197,9 @@ func TestClaimThatTookTooLongIsDoneCarefully(t *testing.T) {
 	_, err = b.Claim(ctx, queues.ClaimRequest{Queue: "orders", Limit: 1, Lease: time.Hour})
 	require.Error(t, err)
 	require.NoError(t, lock.Rollback(t.Context()))
-	require.True(t, b.claim("orders", 1)[0].Deferred, "a body is fetched alone")
+	carefully := b.claim("orders", 1)[0]
+	require.True(t, carefully.Deferred, "a body is fetched alone")
+	require.NotEqual(t, int64(len(`{"n": 1}`)), carefully.Size, "not even a small one was written")
 	require.False(t, b.claim("orders", 1)[0].Deferred, "and only once")
 }
 
