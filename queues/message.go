@@ -42,8 +42,9 @@ type Delivery struct {
 	// carry. Fetch it with Broker.Body under a byte budget.
 	Deferred bool
 
-	// Size is the body's size in bytes: exact where Body is present, the stored
-	// (maybe compressed) size where it is Deferred.
+	// Size is the body's size in bytes: exact where Body is present. Where it is
+	// Deferred it is what is known without reading all of it: the stored (maybe
+	// compressed) size, or how much of it was written before it turned out too long.
 	Size int64
 
 	// Record is stephost's bookkeeping that travelled with the message.

@@ -36,7 +36,7 @@ func isolation(ctx context.Context, env *suite.Env) (result suite.Result, err er
 // rest again. How the two at rest differ is what the figure is worth.
 func isolate(ctx context.Context, env *suite.Env, title, figure, plugin string, result *suite.Result) (err error) {
 	span := suite.Pick(env.Form, 5*time.Second, 3*time.Second, 100*time.Millisecond)
-	rounds := suite.Pick(env.Form, 8, 2, 1)
+	rounds := suite.Pick(env.Form, 5, 2, 1)
 	handler := suite.Pick(env.Form, 10*time.Second, 5*time.Second, 200*time.Millisecond)
 	burst := int(span.Seconds() * calmRate)
 	calm := namespace{name: "calm", plugin: "bench", concurrency: 50}
