@@ -180,3 +180,16 @@ func TestSuspectThatLostItsLeaseGetsNoTurn(t *testing.T) {
 	require.Len(t, l.pending, 1)
 	require.Empty(t, l.suspects.waiting)
 }
+
+// A step that ends after its lane has been stopped makes room for nothing more.
+func TestStoppedLaneStartsNothingThatWaits(t *testing.T) {
+	t.Parallel()
+	l, plugin := aheadLane(t, nil)
+	waitAhead(l, plugin, arrive(l, 2, 10))
+	l.hold(true)
+	l.serve()
+	require.Empty(t, plugin.ids())
+	l.hold(false)
+	l.serve()
+	require.Equal(t, []int64{1}, plugin.ids())
+}

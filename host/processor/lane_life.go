@@ -39,6 +39,7 @@ func (l *lane) join() {
 	if l.life.endClaiming == nil {
 		return
 	}
+	l.hold(true)
 	l.life.endClaiming()
 	l.life.claiming.Wait()
 	l.life.endSettling()

@@ -105,7 +105,7 @@ func (p *prefetch) takeOverdue(now time.Time) []*entry {
 // serve gives free slots to the messages that were claimed ahead.
 func (l *lane) serve() {
 	l.mu.Lock()
-	if len(l.ahead.waiting) == 0 {
+	if len(l.ahead.waiting) == 0 || l.paused || l.stopped {
 		l.mu.Unlock()
 		return
 	}
