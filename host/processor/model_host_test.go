@@ -31,7 +31,9 @@ func openSite(ctx context.Context, dsn, name string) (s *site, err error) {
 	if s.proxy, err = pgseam.New(dsn + "&lock_timeout=60s&application_name=" + name); err != nil {
 		return nil, err
 	}
-	s.broker, err = pgmq.Open(ctx, pgmq.Options{DSN: s.proxy.DSN()})
+	// Time passes by moving the messages' times, which would leave them behind a
+	// floor that a slow machine has made the broker keep.
+	s.broker, err = pgmq.Open(ctx, pgmq.Options{DSN: s.proxy.DSN(), LongWalk: time.Hour})
 	if err != nil {
 		return nil, errors.Join(err, s.proxy.Close())
 	}

@@ -58,7 +58,7 @@ func Open(ctx context.Context, opts Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{opts: opts}
-	b.floors = newFloors(time.Now)
+	b.floors = newFloors(time.Now, opts.LongWalk)
 	b.existence.now = time.Now
 	if _, err := parseDSN(opts.DSN, opts, claims); err != nil {
 		return nil, err

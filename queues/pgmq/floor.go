@@ -16,8 +16,6 @@ const (
 	// has not much to step over. One that takes longer is a reason to ask.
 	slowClaim = 10 * time.Millisecond
 	slowRow   = 50 * time.Microsecond
-	// longWalk is what stepping over dead entries may take without being saved.
-	longWalk = 5 * time.Millisecond
 	// walkShare and longestRest say how long to stay above the floor after a walk:
 	// so many times as long as it took, but no longer than that.
 	walkShare   = 20
@@ -55,9 +53,9 @@ type floors struct {
 	light map[string]time.Time
 }
 
-func newFloors(now func() time.Time) floors {
+func newFloors(now func() time.Time, long time.Duration) floors {
 	return floors{
-		now: now, long: longWalk,
+		now: now, long: long,
 		slow: func(took time.Duration, messages int) bool {
 			return took >= slowClaim+time.Duration(messages)*slowRow
 		},

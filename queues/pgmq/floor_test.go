@@ -30,7 +30,7 @@ func setupKept(t *testing.T) *kept {
 	k.send("orders", `1`)
 	require.Len(t, k.claim("orders", 10), 1)
 	// As after 50 ms of walking, a second before now.
-	k.floors.long = longWalk
+	k.floors.long = defaultLongWalk
 	k.floors.mu.Lock()
 	defer k.floors.mu.Unlock()
 	entry, ok := k.floors.at["orders"]
@@ -118,7 +118,7 @@ func TestAKeptFloorFollowsTheClockOfTheDatabaseBack(t *testing.T) {
 	k.send("orders", `2`)
 	require.Empty(t, k.claim("orders", 10))
 	k.offset += time.Second
-	k.tick = 4 * longWalk
+	k.tick = 4 * defaultLongWalk
 	require.Equal(t, []string{`2`}, k.sweep(10))
 	require.Contains(t, k.floors.at, "orders", "the walk was long again")
 	k.tick = 0
@@ -169,7 +169,7 @@ func TestAFailedSweepHoldsUpNothingAboveTheFloor(t *testing.T) {
 func TestOneSlowSweepDoesNotPutOffTheNextForLong(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	f := newFloors(func() time.Time { return now })
+	f := newFloors(func() time.Time { return now }, defaultLongWalk)
 	f.keep("orders", now, true, 10*time.Millisecond)
 	f.endedAbove("orders", true, now, &backLook{at: now, walk: 10 * time.Second})
 	require.Equal(t, walkShare*walkGrowth*10*time.Millisecond, f.at["orders"].rest())
@@ -178,7 +178,7 @@ func TestOneSlowSweepDoesNotPutOffTheNextForLong(t *testing.T) {
 func TestASlowClaimIsWeighedOnceInAWhile(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	f := newFloors(func() time.Time { return now })
+	f := newFloors(func() time.Time { return now }, defaultLongWalk)
 	require.False(t, f.worthWeighing("orders", slowClaim-1, 0))
 	require.True(t, f.worthWeighing("orders", slowClaim, 0))
 	f.weighed("orders")

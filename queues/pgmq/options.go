@@ -60,6 +60,9 @@ type Options struct {
 	// InlineBodyLimit is the largest body in bytes that a claim carries; larger
 	// ones are deferred. The default is 256 KiB.
 	InlineBodyLimit int
+	// LongWalk is how long a claim walks over dead index entries, by the server's
+	// clock, before the next ones keep clear of them. The default is 5 ms.
+	LongWalk time.Duration
 	// Logger defaults to none.
 	Logger hclog.Logger
 
@@ -71,6 +74,7 @@ const (
 	minMaxConnections      = 3
 	defaultConnectTimeout  = 10 * time.Second
 	defaultInlineBodyLimit = 256 << 10
+	defaultLongWalk        = 5 * time.Millisecond
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -108,6 +112,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.InlineBodyLimit <= 0 {
 		o.InlineBodyLimit = defaultInlineBodyLimit
+	}
+	if o.LongWalk <= 0 {
+		o.LongWalk = defaultLongWalk
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
