@@ -178,6 +178,8 @@ type spy struct {
 	claims   []claimed
 	settled  []settledBatch
 	extended []extendedBatch
+
+	answer sync.Mutex // held while no settlement may tell the host how it went
 }
 
 type claimed struct {
@@ -209,6 +211,8 @@ func (s *spy) Claim(ctx context.Context, req queues.ClaimRequest) ([]queues.Deli
 
 func (s *spy) Settle(ctx context.Context, queue string, batch []queues.Settlement) []queues.SettleResult {
 	results := s.Broker.Settle(ctx, queue, batch)
+	s.answer.Lock()
+	defer s.answer.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled = append(s.settled, settledBatch{batch, results})

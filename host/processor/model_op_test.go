@@ -140,12 +140,21 @@ func (m *machine) waitFor(o *op, gated bool) (stopped bool) {
 				return true
 			}
 			require.Equal(m.t, settleOp, o.kind, "claims and heartbeats do not wait for locks")
-			m.resume(m.gated, false)
+			m.letFirst(m.gated, o)
 		}
 		if time.Now().After(deadline) {
 			m.t.Fatalf("%v never ended", o)
 		}
 	}
+}
+
+// letFirst lets go on what a settlement waits for. The host hears of it first, too,
+// even if it is the host that settles.
+func (m *machine) letFirst(gated, settlement *op) {
+	answer := &settlement.host.spy.answer
+	answer.Lock()
+	defer answer.Unlock()
+	m.resume(gated, false)
 }
 
 // finish waits for an op's end and checks what has come of it.

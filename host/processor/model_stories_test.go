@@ -108,6 +108,12 @@ func (m *machine) doOvertake(t *rapid.T) {
 		t.Skip("has something under way")
 	}
 	g := draw(t, h, isDecided)
+	if rapid.Bool().Draw(t, "it waits for the message to come back") {
+		m.step(t, func() { m.pass(4 * modelTick) })
+		m.step(t, func() { m.claim(h, 1, g.key.id, inside) })
+		m.flush(h, g, nowhere)
+		return
+	}
 	m.step(t, func() { m.flush(h, g, pick(t, "point", []point{atRequest, atReply})) })
 	m.step(t, func() { m.pass(4 * modelTick) })
 	m.step(t, func() { m.claim(h, 50, 0, nowhere) })
