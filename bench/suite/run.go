@@ -190,11 +190,18 @@ func settings(text string) (map[string]string, error) {
 	return all, nil
 }
 
-// commit names what is measured; it is not known outside of a clone.
+// commit names what is measured; it is not known outside of a clone. What a run
+// writes does not make the next one's commit another.
 func commit(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty").Output()
+	out, err := exec.CommandContext(ctx, "git", "describe", "--tags", "--always").Output()
 	if err != nil {
 		return "of an unknown commit"
 	}
-	return strings.TrimSpace(string(out))
+	name := strings.TrimSpace(string(out))
+	changes, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--",
+		":(top)", ":(top,exclude)bench/results", ":(top,exclude)docs/performance.md").Output()
+	if err != nil || len(changes) > 0 {
+		name += "-dirty"
+	}
+	return name
 }
