@@ -52,9 +52,18 @@ func (c controller) SetPaused(ctx context.Context, namespace string, paused bool
 		_, err = processor.Do(ctx, c.processor, processor.Resume{Namespace: namespace})
 	}
 	if errors.Is(err, processor.ErrUnknownNamespace) {
-		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
+		return fmt.Errorf("namespace %q: %w: this host has %s", namespace, admin.ErrNotFound, strings.Join(c.namespaces(), ", "))
 	}
 	return err
+}
+
+// namespaces are those of the configuration, in its order.
+func (c controller) namespaces() []string {
+	var known []string
+	for _, ns := range c.cfg().Namespaces {
+		known = append(known, ns.Name)
+	}
+	return known
 }
 
 // ResetPlugin implements admin.Controller.

@@ -205,6 +205,19 @@ func TestSessionsThatMeet(t *testing.T) {
 	require.NoError(t, announcing.Rollback(t.Context()))
 }
 
+// TestSessionThatHasGoneByItselfLongEnoughAsksTheTable, however lately it has
+// announced: nobody else announces in its place.
+func TestSessionThatHasGoneByItselfLongEnoughAsksTheTable(t *testing.T) {
+	t.Parallel()
+	d := installed(t)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	count := d.listen("q")
+	d.exec(`SELECT set_config('pgmq.silent_715f71', '', false), pgmq.update_notify_insert('q', 50),
+		set_config('pgmq.own_715f71', ARRAY[extract(epoch FROM clock_timestamp()) - 1, 3600, 0.0025, extract(epoch FROM clock_timestamp()), 0]::text, false)`)
+	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
+	require.Equal(t, 1, count())
+}
+
 // TestSessionThatMeetsAnotherForLongAnnouncesItself: what holds the other one up
 // holds up nobody else's messages.
 func TestSessionThatMeetsAnotherForLongAnnouncesItself(t *testing.T) {

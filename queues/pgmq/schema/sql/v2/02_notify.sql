@@ -51,7 +51,7 @@ BEGIN
     IF at < own[1] THEN
         due := pg_try_advisory_xact_lock(1885826417, TG_RELID::integer); -- "pgmq" as four bytes
     END IF;
-    IF due OR at < own[4] + 2 * own[2] THEN
+    IF due OR NOT due AND at < own[4] + 2 * own[2] THEN
         late := at - own[5];
         IF NOT due OR late < 0.00125 THEN
             pace := least(2 * own[3], own[2]);
