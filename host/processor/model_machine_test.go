@@ -3,6 +3,7 @@ package processor
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type machine struct {
 	paused      []*op
 	gated       *op // the paused one that has locked rows
 	sent        []sent
+	loose       sync.WaitGroup // what the operator does
 
 	// before is the state before the present action; undo are those before each
 	// change that a crash of the database may still undo.
@@ -78,6 +80,7 @@ func (m *machine) close() {
 	for _, o := range m.paused {
 		<-o.done
 	}
+	m.loose.Wait()
 	for _, h := range m.hosts {
 		h.p.Stop()
 	}

@@ -148,6 +148,23 @@ func (m *machine) waitFor(o *op, gated bool) (stopped bool) {
 	}
 }
 
+// unhindered does what must not wait for the rows that are locked.
+func (m *machine) unhindered(application string, do func()) {
+	done := make(chan struct{})
+	m.loose.Go(func() {
+		defer close(done)
+		do()
+	})
+	for pause := time.Duration(0); ; pause = 500 * time.Microsecond {
+		select {
+		case <-done:
+			return
+		case <-time.After(pause):
+			require.False(m.t, m.audit.blocked(m.t, application), "%s waits for locks", application)
+		}
+	}
+}
+
 // letFirst lets go on what a settlement waits for. The host hears of it first, too,
 // even if it is the host that settles.
 func (m *machine) letFirst(gated, settlement *op) {

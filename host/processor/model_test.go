@@ -289,7 +289,11 @@ func (m *machine) doHeartbeatAgain(t *rapid.T) {
 	}
 	lease := pick(t, "lease", leases)
 	held, skipped := m.world.extend(rowKey{lease.ID, lease.EnqueuedAt.UnixMicro()}, int32(lease.Epoch))
-	statuses, err := m.operator.broker.Extend(context.Background(), modelQueue, []queues.Lease{lease}, modelLease)
+	var statuses []queues.ExtendStatus
+	var err error
+	m.unhindered(beatOp.application(m.operator), func() {
+		statuses, err = m.operator.broker.Extend(context.Background(), modelQueue, []queues.Lease{lease}, modelLease)
+	})
 	require.NoError(t, err)
 	want := queues.ExtendLost
 	switch {
