@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +105,8 @@ func text(findings ...checkup.Finding) string {
 	return b.String()
 }
 
+var termination = regexp.MustCompile(`pg_terminate_backend\((\d+)\)`)
+
 // follow does what the fixes of a finding say: statements and commands.
 func (p *patient) follow(f checkup.Finding) {
 	p.t.Helper()
@@ -111,7 +114,8 @@ func (p *patient) follow(f checkup.Finding) {
 	for _, fix := range f.Fixes {
 		switch fix.Kind {
 		case checkup.SQL:
-			p.exec(fix.Text)
+			// A session's locks are there until it has ended.
+			p.exec(termination.ReplaceAllString(fix.Text, "pg_terminate_backend($1, 60000)"))
 		case checkup.Command:
 			p.command(fix.Text)
 		default:
