@@ -162,16 +162,25 @@ func TestThrottleOf50msIsAShortOne(t *testing.T) {
 		END $$`)
 }
 
-// TestSessionThatKnowsNothingMeetsNobody: it goes by the table anyway.
-func TestSessionThatKnowsNothingMeetsNobody(t *testing.T) {
+// TestSessionThatKnowsNothing goes by itself from its first message on, and by the
+// table when somebody else is announcing.
+func TestSessionThatKnowsNothing(t *testing.T) {
 	t.Parallel()
 	d := installed(t)
-	tx, err := d.conn.Begin(t.Context())
+	noted := "SELECT last_notified_at > to_timestamp(0) FROM pgmq.list_notify_insert_throttles()"
+	count := d.listen("q")
+	announcing, err := d.connect().Begin(t.Context())
 	require.NoError(t, err)
-	_, err = tx.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	_, err = announcing.Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
 	require.NoError(t, err)
-	require.Equal(t, []string{"(0)"}, d.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
-	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, []string{"(f)"}, d.text(noted))
+
+	_, err = d.connect().Exec(t.Context(), `SELECT pgmq.send('q', '1'::jsonb)`)
+	require.NoError(t, err)
+	require.Equal(t, 1, count(), "the one that announces may roll back")
+	require.Equal(t, []string{"(t)"}, d.text(noted))
+	require.NoError(t, announcing.Commit(t.Context()))
+	require.Equal(t, 1, count())
 }
 
 // TestSessionsThatMeet: no two announce at once. Who has announced a moment ago

@@ -2,6 +2,62 @@
 CREATE OR REPLACE FUNCTION pgmq._default_throttle_ms() RETURNS integer
 LANGUAGE sql IMMUTABLE AS $$ SELECT 50 $$;
 
+-- Decides for a session that does not know whether it may be quiet. As in version
+-- 1, but with a throttle of up to 50 ms it goes by itself from its first message on
+-- (see below), unless somebody is announcing right now.
+CREATE OR REPLACE FUNCTION pgmq._notify_due(queue_name text, OUT quiet_until timestamptz, OUT due boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at       timestamptz := clock_timestamp();
+    throttle interval;
+    last     timestamptz;
+BEGIN
+    SELECT make_interval(secs => t.throttle_interval_ms / 1000.0), t.last_notified_at
+    INTO throttle, last
+    FROM pgmq.notify_insert_throttle t
+    WHERE t.queue_name = _notify_due.queue_name;
+    due := true;
+
+    -- Announce too often rather than never where there is no row, no throttle,
+    -- or an isolation level in which the update below could fail the producer.
+    IF throttle IS NULL OR throttle = interval '0' THEN
+        RETURN;
+    END IF;
+    IF throttle <= interval '50 milliseconds' AND pg_try_advisory_xact_lock(1885826417,
+        to_regclass(format('pgmq.%I', pgmq.format_table_name(_notify_due.queue_name, 'q')))::oid::integer) THEN
+        quiet_until := at + throttle;
+        RETURN;
+    END IF;
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RETURN;
+    END IF;
+    -- A clock that was set back must not silence the queue.
+    IF at >= last AND at < last + throttle THEN
+        quiet_until := last + throttle;
+        due := false;
+        RETURN;
+    END IF;
+
+    UPDATE pgmq.notify_insert_throttle t
+    SET last_notified_at = at
+    FROM (
+        SELECT l.queue_name
+        FROM pgmq.notify_insert_throttle l
+        WHERE l.queue_name = _notify_due.queue_name AND l.last_notified_at = last
+        FOR UPDATE SKIP LOCKED
+    ) free
+    WHERE t.queue_name = free.queue_name;
+    IF NOT FOUND THEN
+        -- Another transaction is about to announce. If it has been for longer
+        -- than an interval, it may stay open for long: do not rely on it.
+        due := at < last OR at >= last + 2 * throttle;
+    END IF;
+    IF due THEN
+        quiet_until := at + throttle;
+    END IF;
+END
+$$;
+
 -- What a session learned about a queue is kept in settings of the session,
 -- which are cheaper than looking at the table: until when it need not announce
 -- (silent), and how it goes by itself (own), where the throttle is a short one:
