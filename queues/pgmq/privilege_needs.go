@@ -98,9 +98,9 @@ func (l *privileges) announce(task Task, q *queueTables) {
 		return
 	}
 	l.call(task, notifyFunction)
-	const due = "pgmq._notify_due(text)"
+	const due, may = "pgmq._notify_due(text)", "pgmq._may_announce(text)"
 	if l.functions[due].oid != 0 {
-		l.call(task, due)
+		l.call(task, due, may)
 		return
 	}
 	l.need(task, Table, l.tables["pgmq.notify_insert_throttle"], "SELECT", "UPDATE")

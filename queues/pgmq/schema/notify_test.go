@@ -155,7 +155,7 @@ func TestThrottleOf50msIsAShortOne(t *testing.T) {
 	d.exec(`DO $$
 		DECLARE until timestamptz := clock_timestamp() + interval '30 s';
 		BEGIN
-			WHILE current_setting('pgmq.own_715f71', true) IS NULL LOOP
+			WHILE current_setting('pgmq.own_' || to_hex(hashtextextended('q_q', 0)), true) IS NULL LOOP
 				PERFORM pgmq.send('q', '1'::jsonb), pg_sleep(0.051);
 				ASSERT clock_timestamp() < until, 'the throttle is taken for a long one';
 			END LOOP;
@@ -196,8 +196,8 @@ func TestSessionsThatMeet(t *testing.T) {
 	require.NoError(t, err)
 	count := d.listen("q")
 	own := func(set string) {
-		d.exec(`SELECT set_config('pgmq.silent_715f71', '', false),
-			set_config('pgmq.own_715f71', ` + set + `::text, false),
+		d.exec(`SELECT set_config('pgmq.silent_' || to_hex(hashtextextended('q_q', 0)), '', false),
+			set_config('pgmq.own_' || to_hex(hashtextextended('q_q', 0)), ` + set + `::text, false),
 			pgmq.update_notify_insert('q', 50)`)
 	}
 	epoch := "extract(epoch FROM clock_timestamp())"
@@ -221,8 +221,8 @@ func TestSessionThatHasGoneByItselfLongEnoughAsksTheTable(t *testing.T) {
 	d := installed(t)
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	count := d.listen("q")
-	d.exec(`SELECT set_config('pgmq.silent_715f71', '', false), pgmq.update_notify_insert('q', 50),
-		set_config('pgmq.own_715f71', ARRAY[extract(epoch FROM clock_timestamp()) - 1, 3600, 0.0025, extract(epoch FROM clock_timestamp()), 0]::text, false)`)
+	d.exec(`SELECT set_config('pgmq.silent_' || to_hex(hashtextextended('q_q', 0)), '', false), pgmq.update_notify_insert('q', 50),
+		set_config('pgmq.own_' || to_hex(hashtextextended('q_q', 0)), ARRAY[extract(epoch FROM clock_timestamp()) - 1, 3600, 0.0025, extract(epoch FROM clock_timestamp()), 0]::text, false)`)
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	require.Equal(t, 1, count())
 }
@@ -249,7 +249,7 @@ func TestSessionThatMeetsAnotherForLongAnnouncesItself(t *testing.T) {
 func TestPaceFollowsTheProducer(t *testing.T) {
 	t.Parallel()
 	d := installed(t)
-	pace := "(current_setting('pgmq.own_715f71')::numeric[])[3]"
+	pace := "(current_setting('pgmq.own_' || to_hex(hashtextextended('q_q', 0)))::numeric[])[3]"
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
 	d.exec("SELECT pg_sleep(0.1)")
 	d.exec(`SELECT pgmq.send('q', '1'::jsonb)`)
@@ -282,5 +282,5 @@ func TestSettingsOfTheSessionSilenceNothing(t *testing.T) {
 		d.exec("SELECT pg_sleep(0.06)")
 	}
 	require.Equal(t, 3, count())
-	require.Equal(t, []string{"(t)"}, d.text("SELECT abs((current_setting('pgmq.own_715f71')::numeric[])[4] - extract(epoch FROM clock_timestamp())) < 60"))
+	require.Equal(t, []string{"(t)"}, d.text("SELECT abs((current_setting('pgmq.own_' || to_hex(hashtextextended('q_q', 0)))::numeric[])[4] - extract(epoch FROM clock_timestamp())) < 60"))
 }

@@ -70,8 +70,9 @@ $$;
 --
 -- The trigger's condition looks at the first of them, so that the many statements
 -- which announce nothing do not even start this function. Each statement parses and
--- plans it anew, so what counts is that it has few nodes: an empty text is
--- fine as bytes, and the bytes of times sort like the times.
+-- plans the condition anew, so it is as short as can be: a function, whose own
+-- expression is planned once in a session. An empty text is fine as bytes, and the
+-- bytes of times sort like the times.
 --
 -- Noting an announcement in the throttle table costs the first message after a
 -- quiet time as much as its insert. With a throttle of up to 50 ms that is left out:
@@ -135,18 +136,28 @@ BEGIN
 END
 $$;
 
+-- The condition of the trigger. It says that it is stable, which it is not, because
+-- a volatile function takes a snapshot for each expression.
+CREATE FUNCTION pgmq._may_announce(key text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (pg_catalog.timestamptz_send(pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.>)
+        pg_catalog.current_setting('pgmq.silent_' OPERATOR(pg_catalog.||) key, true)::pg_catalog.bytea) IS NOT FALSE;
+END
+$$;
+
 -- Makes or replaces the trigger. A table can be renamed, and copied to another
--- database: the names of its settings stay what they are. They are hexadecimal,
--- since a queue's can have characters that a setting's cannot.
+-- database: the names of its settings stay what they are. They are a hash, since a
+-- queue's name can have characters that a setting's cannot, and since each of them is
+-- read anew with the condition.
 CREATE FUNCTION pgmq._create_notify_trigger(qtable text, queue_name text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    key text := encode(convert_to(qtable, 'UTF8'), 'hex');
+    key text := to_hex(hashtextextended(qtable, 0));
 BEGIN
     EXECUTE format(
         'CREATE OR REPLACE TRIGGER trigger_notify_queue_insert_listeners AFTER INSERT ON pgmq.%I FOR EACH STATEMENT '
-        'WHEN ((pg_catalog.timestamptz_send(pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.>) pg_catalog.current_setting(%L, true)::pg_catalog.bytea) IS NOT FALSE) '
-        'EXECUTE FUNCTION pgmq.notify_queue_listeners(%L, %L)', qtable, 'pgmq.silent_' || key, queue_name, key);
+        'WHEN (pgmq._may_announce(%L)) EXECUTE FUNCTION pgmq.notify_queue_listeners(%L, %L)', qtable, key, queue_name, key);
 END
 $$;
 
