@@ -67,7 +67,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "settlement without the enqueueing time", file: settleSQL,
-			old: " AND m.enqueued_at = b.enqueued`", new: "`",
+			old: " AND m.enqueued_at = b.enqueued AND m.msg_id", new: " AND m.msg_id",
 		},
 		{
 			name: "settlement commits asynchronously", file: settleSQL,

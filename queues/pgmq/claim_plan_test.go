@@ -13,6 +13,20 @@ import (
 	"github.com/stephost/stephost/queues/pgmq/pgmqtest"
 )
 
+// lengthsOfOrders are what the queue of that name can have gone through when its
+// plans are made.
+var lengthsOfOrders = []struct{ name, sql string }{
+	{"never analysed", ""},
+	{"analysed when it was empty", "VACUUM ANALYZE pgmq.q_orders"},
+	{"a few", `INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp(), '{}' FROM generate_series(1, 50)`},
+	{"a few, analysed", `VACUUM ANALYZE pgmq.q_orders`},
+	{"many, analysed when they were few", `INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp() + n * interval '1 second', '{}' FROM generate_series(1, 5000) n`},
+	{"many", `VACUUM ANALYZE pgmq.q_orders`},
+	{"drained", `DELETE FROM pgmq.q_orders`},
+	{"drained, analysed, with its pages", `ANALYZE pgmq.q_orders`},
+	{"drained and vacuumed", `VACUUM ANALYZE pgmq.q_orders`},
+}
+
 // The server keeps one plan for all claims of a connection, whatever was in the
 // queue when it was made.
 func TestClaimsArePlannedForQueuesOfAnyLength(t *testing.T) {
@@ -20,17 +34,7 @@ func TestClaimsArePlannedForQueuesOfAnyLength(t *testing.T) {
 	b := setup(t, pgmqtest.V1_10)
 	b.create("orders")
 	b.exec(`ALTER TABLE pgmq.q_orders SET (autovacuum_enabled = off)`)
-	fill := `INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp() + n * interval '1 second', '{}' FROM generate_series(1, 5000) n`
-	for _, was := range []struct{ name, sql string }{
-		{"never analysed", ""},
-		{"analysed when it was empty", "VACUUM ANALYZE pgmq.q_orders"},
-		{"a few", `INSERT INTO pgmq.q_orders (vt, message) SELECT clock_timestamp(), '{}' FROM generate_series(1, 50)`},
-		{"a few, analysed", `VACUUM ANALYZE pgmq.q_orders`},
-		{"many, analysed when they were few", fill},
-		{"many", `VACUUM ANALYZE pgmq.q_orders`},
-		{"drained", `DELETE FROM pgmq.q_orders`},
-		{"drained and analysed", `VACUUM ANALYZE pgmq.q_orders`},
-	} {
+	for _, was := range lengthsOfOrders {
 		if was.sql != "" {
 			b.exec(was.sql)
 		}
@@ -46,16 +50,21 @@ func (b *bundle) claimPlan(queue string) string {
 	b.t.Helper()
 	known, err := b.layoutsOf(b.t.Context(), b.work, []string{queue})
 	require.NoError(b.t, err)
-	var plan string
-	err = b.work.AcquireFunc(b.t.Context(), func(conn *pgxpool.Conn) error {
-		_, err := conn.Exec(b.t.Context(), `SET plan_cache_mode = force_generic_plan; PREPARE claiming (bigint, bigint, bigint, timestamptz, timestamptz) AS `+known[queue].claim, pgx.QueryExecModeSimpleProtocol)
+	return b.plan(b.work, known[queue].claim, `1, 1, 1, '-infinity', 'infinity'`)
+}
+
+// plan is the one that a connection of a pool keeps for a statement.
+func (b *bundle) plan(pool *pgxpool.Pool, sql, arguments string) (plan string) {
+	b.t.Helper()
+	err := pool.AcquireFunc(b.t.Context(), func(conn *pgxpool.Conn) error {
+		_, err := conn.Exec(b.t.Context(), `SET plan_cache_mode = force_generic_plan; PREPARE kept AS `+sql, pgx.QueryExecModeSimpleProtocol)
 		require.NoError(b.t, err)
-		rows, err := conn.Query(b.t.Context(), `EXPLAIN EXECUTE claiming (1, 1, 1, '-infinity', 'infinity')`)
+		rows, err := conn.Query(b.t.Context(), `EXPLAIN EXECUTE kept (`+arguments+`)`)
 		require.NoError(b.t, err)
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(b.t, err)
 		plan = strings.Join(lines, "\n")
-		_, err = conn.Exec(b.t.Context(), `RESET plan_cache_mode; DEALLOCATE claiming`, pgx.QueryExecModeSimpleProtocol)
+		_, err = conn.Exec(b.t.Context(), `RESET plan_cache_mode; DEALLOCATE kept`, pgx.QueryExecModeSimpleProtocol)
 		return err
 	})
 	require.NoError(b.t, err)

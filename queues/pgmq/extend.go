@@ -22,16 +22,16 @@ func extendSQL(l *layout) string {
 		SELECT * FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) WITH ORDINALITY AS b(id, epoch, enqueued, ord)
 	), held AS MATERIALIZED (
 		SELECT m.msg_id, b.ord FROM b JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued
-		WHERE ` + asyncCommit + `
+		WHERE m.msg_id = ANY ($1::bigint[]) AND ` + asyncCommit + `
 		FOR UPDATE OF m SKIP LOCKED
 	), extended AS (
 		UPDATE ` + l.q + ` AS m SET vt = statement_timestamp() + $4::bigint * interval '1 microsecond'
-		FROM held WHERE m.msg_id = held.msg_id
+		FROM held WHERE m.msg_id = held.msg_id AND m.msg_id = ANY ($1::bigint[])
 		RETURNING held.ord
 	)
 	SELECT b.ord, e.ord IS NOT NULL, m.msg_id IS NOT NULL
 	FROM b LEFT JOIN extended e ON e.ord = b.ord
-	       LEFT JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued`
+	       LEFT JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued AND m.msg_id = ANY ($1::bigint[])`
 }
 
 // Extend implements queues.Broker.
