@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stephost/stephost/host"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // Pickup is how long a message into an idle queue takes to the start of its
@@ -45,7 +46,7 @@ func pickup(ctx context.Context, conn *pgx.Conn, settled <-chan host.StepEvent, 
 	fromCommit := make([]time.Duration, 0, samples)
 	for i := range samples + warmUp {
 		// Uneven gaps, so that no timer of the host is in step with the producer.
-		if !sleep(ctx, 20*time.Millisecond+time.Duration(i%7)*time.Millisecond) {
+		if wait.For(ctx, 20*time.Millisecond+time.Duration(i%7)*time.Millisecond) != nil {
 			return nil, ctx.Err()
 		}
 		sent := time.Now()
@@ -67,15 +68,4 @@ func pickup(ctx context.Context, conn *pgx.Conn, settled <-chan host.StepEvent, 
 		}
 	}
 	return &Pickup{Samples: samples, FromCommit: quantiles(fromCommit), FromSend: quantiles(fromSend)}, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

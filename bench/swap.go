@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stephost/stephost/host"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // Swap is what constant load notices of a plugin that is replaced again and
@@ -71,7 +72,7 @@ func underLoad(ctx context.Context, conn *pgx.Conn, opts Options, disturb func(c
 	group.Go(func() error {
 		defer stop()
 		for range opts.Swaps {
-			if !sleep(ctx, swapGap) {
+			if wait.For(ctx, swapGap) != nil {
 				return ctx.Err()
 			}
 			if err := disturb(ctx); err != nil {
@@ -128,7 +129,7 @@ func settlements(ctx context.Context, conn *pgx.Conn, want int) (Quantiles, erro
 		if len(latencies) >= want {
 			return quantiles(latencies), nil
 		}
-		if !sleep(ctx, 10*time.Millisecond) {
+		if wait.For(ctx, 10*time.Millisecond) != nil {
 			return Quantiles{}, fmt.Errorf("%d of %d messages were settled within %v", len(latencies), want, patience)
 		}
 	}

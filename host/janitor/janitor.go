@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/stephost/stephost/internal/wait"
 	"github.com/stephost/stephost/queues"
 	"github.com/stephost/stephost/queues/pgmq"
 )
@@ -206,20 +207,9 @@ func (j *Janitor) round(ctx context.Context, passes []*pass) (left []*pass, err 
 			continue
 		}
 		left = append(left, p)
-		if err := sleep(ctx, pause(took)); err != nil {
+		if err := wait.For(ctx, pause(took)); err != nil {
 			return nil, err
 		}
 	}
 	return left, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -167,25 +167,25 @@ const heartbeatOfLoops = 10 * time.Second
 // never is a wait that only the heartbeat ends.
 const never = time.Hour
 
-// wait says when a lane looks again if nobody wakes it.
-type wait struct {
+// rest says when a lane looks again if nobody wakes it.
+type rest struct {
 	in      time.Duration
 	changed <-chan struct{} // nil: nothing else to wait for
 }
 
 // fill claims until the queue is empty, the slots are taken, or something is
 // in the way, and says when to look again.
-func (l *lane) fill(ctx context.Context) wait {
+func (l *lane) fill(ctx context.Context) rest {
 	for ctx.Err() == nil {
 		l.progress.Store(l.opts.Now().UnixNano())
 		if w, again := l.fillOnce(ctx); !again {
 			return w
 		}
 	}
-	return wait{in: never}
+	return rest{in: never}
 }
 
-func (l *lane) fillOnce(ctx context.Context) (w wait, again bool) {
+func (l *lane) fillOnce(ctx context.Context) (w rest, again bool) {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	l.convene()
@@ -196,43 +196,43 @@ func (l *lane) fillOnce(ctx context.Context) (w wait, again bool) {
 	}
 	look, ok := l.takeHunger()
 	if ok && l.claim(ctx, exec, look) {
-		return wait{}, true
+		return rest{}, true
 	}
-	return wait{in: l.untilNext(), changed: exec.Changed}, false
+	return rest{in: l.untilNext(), changed: exec.Changed}, false
 }
 
 // admissible tells whether the lane may claim at all now: not paused, plugin
 // ready, bytes left, results deliverable.
-func (l *lane) admissible(ctx context.Context) (laneExecutor, wait, bool) {
+func (l *lane) admissible(ctx context.Context) (laneExecutor, rest, bool) {
 	l.mu.Lock()
 	held := l.paused || l.stopped
 	l.mu.Unlock()
 	if held {
-		return laneExecutor{}, wait{in: never}, false
+		return laneExecutor{}, rest{in: never}, false
 	}
 	exec, ok := l.opts.Registry.Executor(l.name)
 	if !ok {
 		l.block(hclog.Warn, "no plugin is registered for the namespace")
 		l.dismissPrefetched("no plugin is registered for the namespace")
-		return laneExecutor{}, wait{in: time.Second}, false
+		return laneExecutor{}, rest{in: time.Second}, false
 	}
 	state := exec.State()
 	if !state.Ready {
 		// The supervisor reports its plugins.
 		l.block(hclog.Debug, "plugin not ready: "+state.Reason)
 		l.dismissPrefetched("the plugin was not ready")
-		return laneExecutor{}, wait{in: never, changed: state.Changed}, false
+		return laneExecutor{}, rest{in: never, changed: state.Changed}, false
 	}
 	if spent, freed := l.budget.spent(); spent {
 		l.block(hclog.Debug, "buffers.bytes is spent")
-		return laneExecutor{}, wait{in: never, changed: freed}, false
+		return laneExecutor{}, rest{in: never, changed: freed}, false
 	}
 	if !l.resultQueueExists(ctx) {
 		l.dismissPrefetched("the result queue was not there")
-		return laneExecutor{}, wait{in: 2 * time.Second}, false
+		return laneExecutor{}, rest{in: 2 * time.Second}, false
 	}
 	l.block(hclog.NoLevel, "")
-	return laneExecutor{Executor: exec, ExecutorState: state}, wait{}, true
+	return laneExecutor{Executor: exec, ExecutorState: state}, rest{}, true
 }
 
 // laneExecutor is an executor with the state that was looked at.

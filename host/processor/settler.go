@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/stephost/stephost/internal/wait"
 	"github.com/stephost/stephost/queues"
 )
 
@@ -40,23 +41,11 @@ func (l *lane) settle(ctx context.Context) {
 				break
 			}
 			// The pause is part of the flush, or the other settler would try meanwhile.
-			if !l.flush(ctx, batch) && !sleep(ctx, 200*time.Millisecond+rand.N(300*time.Millisecond)) {
+			if !l.flush(ctx, batch) && wait.For(ctx, 200*time.Millisecond+rand.N(300*time.Millisecond)) != nil {
 				return
 			}
 			l.endFlush()
 		}
-	}
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

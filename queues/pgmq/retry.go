@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/stephost/stephost/internal/wait"
 )
 
 const (
@@ -25,12 +27,8 @@ func retryTransient(ctx context.Context, op func() error) error {
 			return err
 		}
 		pause := transientPause << try
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.For(ctx, pause/2+rand.N(pause)) != nil {
 			return err
-		case <-timer.C:
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // disks are the faults of a full disk under the database.
@@ -118,7 +119,7 @@ func (d *disk) fillTables(ctx context.Context, w *world.World) (string, error) {
 	if err := d.fill(); err != nil {
 		return "", err
 	}
-	if err := world.Sleep(ctx, w.Beyond()); err != nil {
+	if err := wait.For(ctx, w.Beyond()); err != nil {
 		return "", errors.Join(err, d.free())
 	}
 	refused := strings.Count(w.Postgres.LogTail(1000), "No space left on device")
@@ -169,7 +170,7 @@ func (d *disk) fillLog(ctx context.Context, w *world.World) (string, error) {
 		return strings.Contains(w.Postgres.LogTail(1000), "PANIC"), nil
 	})
 	if err == nil {
-		err = world.Sleep(ctx, w.Hold/4)
+		err = wait.For(ctx, w.Hold/4)
 	}
 	if err := errors.Join(err, d.free()); err != nil {
 		return "", err

@@ -9,6 +9,7 @@ import (
 	"github.com/stephost/stephost/chaos/internal/load"
 	"github.com/stephost/stephost/chaos/internal/world"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // handlers are the faults that a handler makes itself.
@@ -66,7 +67,7 @@ func failing(name, about string, deeds ...ledger.Deed) Fault {
 		Name: name, About: about,
 		Shape: func(o *world.Options) { o.Mix = mix },
 		Inject: func(ctx context.Context, w *world.World) (string, error) {
-			if err := world.Sleep(ctx, w.Hold); err != nil {
+			if err := wait.For(ctx, w.Hold); err != nil {
 				return "", err
 			}
 			w.Over()
@@ -96,7 +97,7 @@ func exitHandler(ctx context.Context, w *world.World) (string, error) {
 		if _, err := restored(ctx, w, host, n+1); err != nil {
 			return "", err
 		}
-		if err := world.Sleep(ctx, w.Hold/exits); err != nil {
+		if err := wait.For(ctx, w.Hold/exits); err != nil {
 			return "", err
 		}
 	}
@@ -141,7 +142,7 @@ func hangHandler(ctx context.Context, w *world.World) (string, error) {
 		if err := send(ctx, w, m); err != nil {
 			return "", err
 		}
-		if err := world.Sleep(ctx, w.Hold/3); err != nil {
+		if err := wait.For(ctx, w.Hold/3); err != nil {
 			return "", err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/load"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // two makes a world of two hosts.
@@ -104,7 +105,7 @@ func killHost(ctx context.Context, w *world.World) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("1 host killed, its %d plugin processes ended with it", len(plugins)), world.Sleep(ctx, w.Beyond())
+	return fmt.Sprintf("1 host killed, its %d plugin processes ended with it", len(plugins)), wait.For(ctx, w.Beyond())
 }
 
 func killHostAndPlugin(ctx context.Context, w *world.World) (string, error) {
@@ -128,7 +129,7 @@ func killHostAndPlugin(ctx context.Context, w *world.World) (string, error) {
 		return "", err
 	}
 	w.Over()
-	if err := world.Sleep(ctx, w.Beyond()); err != nil {
+	if err := wait.For(ctx, w.Beyond()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d processes killed at once, host started again", len(tree)), host.Start(ctx)
@@ -155,7 +156,7 @@ func rollingRestart(ctx context.Context, w *world.World) (string, error) {
 		if err := h.Start(ctx); err != nil {
 			return "", err
 		}
-		if err := world.Sleep(ctx, w.Hold/6); err != nil {
+		if err := wait.For(ctx, w.Hold/6); err != nil {
 			return "", err
 		}
 	}
@@ -187,7 +188,7 @@ func killDrainingHost(ctx context.Context, w *world.World) (string, error) {
 	if code, err := host.Wait(ctx); err != nil || code != -1 {
 		return "", fmt.Errorf("host 0 was not killed but exited with %d: %w", code, err)
 	}
-	if err := world.Sleep(ctx, w.Beyond()); err != nil {
+	if err := wait.For(ctx, w.Beyond()); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("killed with %d steps in flight", ns.InFlight), nil
@@ -222,7 +223,7 @@ func freezeHost(ctx context.Context, w *world.World, whole bool) (string, error)
 	if err := signal(syscall.SIGSTOP, tree...); err != nil {
 		return "", err
 	}
-	asleep := world.Sleep(ctx, w.Beyond())
+	asleep := wait.For(ctx, w.Beyond())
 	// Whatever happened: a process that is stopped cannot be ended in order.
 	if err := signal(syscall.SIGCONT, tree...); err != nil {
 		return "", err

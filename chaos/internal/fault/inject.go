@@ -9,6 +9,7 @@ import (
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // signal sends a signal to all processes. One that is gone is an error.
@@ -89,7 +90,7 @@ func looped(ctx context.Context, w *world.World, pause time.Duration, do func(n 
 		if err := do(n); err != nil {
 			return n, err
 		}
-		if err := world.Sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return n, err
 		}
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"time"
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/netfault"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // network are the faults between host and database.
@@ -64,25 +64,17 @@ func (l *line) via(_ context.Context, w *world.World, host int) (world.Route, er
 	if host > 0 {
 		return world.Route{DSN: w.DSN()}, nil
 	}
-	proxy, err := netfault.New(w.Postgres.Addr())
-	if err != nil {
-		return world.Route{}, err
-	}
-	l.proxy = proxy
-	w.AtStop(func() { _ = proxy.Close() })
-	dsn, err := url.Parse(w.DSN())
-	if err != nil {
-		return world.Route{}, err
-	}
-	dsn.Host = proxy.Addr()
-	return world.Route{DSN: dsn.String()}, nil
+	var route world.Route
+	var err error
+	l.proxy, route, err = w.Network()
+	return route, err
 }
 
 // hold lets the network be broken for a while. It is sound afterwards.
 func (l *line) hold(ctx context.Context, n netfault.Network, d time.Duration) error {
 	l.proxy.Set(n)
 	defer l.proxy.Set(netfault.Sound())
-	return world.Sleep(ctx, d)
+	return wait.For(ctx, d)
 }
 
 // manyInFlight is a load of which the hosts execute many at any time, so that both hold

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // notifications are the faults of what tells of new messages.
@@ -34,7 +35,7 @@ func disableNotifications(ctx context.Context, w *world.World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	pace, err := during(ctx, w, func() error { return world.Sleep(ctx, w.Hold) })
+	pace, err := during(ctx, w, func() error { return wait.For(ctx, w.Hold) })
 	if err != nil {
 		return "", err
 	}
@@ -99,7 +100,7 @@ func malformNotifications(ctx context.Context, w *world.World) (string, error) {
 	if err := do(ctx, w, "make notifications malformed", malformedTrigger); err != nil {
 		return "", err
 	}
-	if err := world.Sleep(ctx, w.Hold); err != nil {
+	if err := wait.For(ctx, w.Hold); err != nil {
 		return "", err
 	}
 	if err := do(ctx, w, "make notifications well formed", taskerTrigger); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/world"
 	"github.com/stephost/stephost/host/admin"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // plugins are the faults that happen to a plugin's processes from outside.
@@ -54,7 +55,7 @@ func killPlugin(ctx context.Context, w *world.World) (string, error) {
 			return "", err
 		}
 		w.Over()
-		if err := world.Sleep(ctx, w.Hold/4); err != nil {
+		if err := wait.For(ctx, w.Hold/4); err != nil {
 			return "", err
 		}
 	}
@@ -100,7 +101,7 @@ func killShim(ctx context.Context, w *world.World) (string, error) {
 		if err := w.Until(ctx, fmt.Sprintf("process %d is gone with its shim", pid), func() (bool, error) { return gone(pid), nil }); err != nil {
 			return "", err
 		}
-		if err := world.Sleep(ctx, w.Hold/4); err != nil {
+		if err := wait.For(ctx, w.Hold/4); err != nil {
 			return "", err
 		}
 	}
@@ -125,14 +126,14 @@ func stopPlugins(ctx context.Context, w *world.World) ([]int, error) {
 		return nil, err
 	}
 	// What was settling is settled then.
-	if err := world.Sleep(ctx, time.Second); err != nil {
+	if err := wait.For(ctx, time.Second); err != nil {
 		return nil, err
 	}
 	first, err := namespace(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	if err := world.Sleep(ctx, 500*time.Millisecond); err != nil {
+	if err := wait.For(ctx, 500*time.Millisecond); err != nil {
 		return nil, err
 	}
 	second, err := namespace(ctx, host)
@@ -155,7 +156,7 @@ func freezePlugin(ctx context.Context, w *world.World) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := world.Sleep(ctx, w.Beyond()-time.Since(begun)); err != nil {
+	if err := wait.For(ctx, w.Beyond()-time.Since(begun)); err != nil {
 		return "", err
 	}
 	killed := 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/world"
 	"github.com/stephost/stephost/internal/devpg"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // poolers are the faults of a PgBouncer in transaction mode between the hosts
@@ -73,7 +74,7 @@ func (b *bouncer) kill(ctx context.Context, w *world.World) (string, error) {
 			return "", err
 		}
 	}
-	pace, err := during(ctx, w, func() error { return world.Sleep(ctx, w.Hold/2) })
+	pace, err := during(ctx, w, func() error { return wait.For(ctx, w.Hold/2) })
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // postgres are the faults of the server as a whole.
@@ -33,7 +34,7 @@ func crashPostgres(ctx context.Context, w *world.World) (string, error) {
 		return "", err
 	}
 	w.Postgres.Crash()
-	if err := world.Sleep(ctx, w.Hold/4); err != nil {
+	if err := wait.For(ctx, w.Hold/4); err != nil {
 		return "", err
 	}
 	if err := w.Postgres.Restart(ctx); err != nil {

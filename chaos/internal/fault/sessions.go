@@ -10,6 +10,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // sessions are the faults of the connections to PostgreSQL, from its side.
@@ -107,7 +108,7 @@ func exhaustConnections(ctx context.Context, w *world.World) (string, error) {
 		if err := killer.exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE `+onHosts); err != nil {
 			return "", err
 		}
-		if err := world.Sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
 			return "", err
 		}
 	}

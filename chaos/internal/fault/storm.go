@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // storms are faults at the same time and in any order.
@@ -69,7 +70,7 @@ func (s *storm) rage(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("seed %d: %s: %w", s.seed, blow.name, err)
 		}
 		s.counts[blow.name]++
-		if err := world.Sleep(ctx, time.Duration(s.rand.IntN(500))*time.Millisecond); err != nil {
+		if err := wait.For(ctx, time.Duration(s.rand.IntN(500))*time.Millisecond); err != nil {
 			return "", err
 		}
 	}
@@ -126,7 +127,7 @@ func (s *storm) freezeHost(ctx context.Context, h *world.Host) error {
 	s.frozen = frozen{host: h, thawed: make(chan struct{})}
 	go func(thawed chan struct{}) {
 		defer close(thawed)
-		_ = world.Sleep(ctx, s.w.Beyond())
+		_ = wait.For(ctx, s.w.Beyond())
 		for _, pid := range tree {
 			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}

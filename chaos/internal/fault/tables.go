@@ -8,6 +8,7 @@ import (
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // tables are the faults of the queue's table and of what others do with it.
@@ -42,7 +43,7 @@ func lockQueue(ctx context.Context, w *world.World) (string, error) {
 	if err := locker.exec(ctx, `BEGIN; LOCK TABLE pgmq.q_`+ledger.Queue+` IN ACCESS EXCLUSIVE MODE`); err != nil {
 		return "", err
 	}
-	if err := world.Sleep(ctx, w.Beyond()); err != nil {
+	if err := wait.For(ctx, w.Beyond()); err != nil {
 		return "", err
 	}
 	waiting, err := number(ctx, w, `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND `+onHosts)
@@ -115,7 +116,7 @@ func holdXmin(ctx context.Context, w *world.World) (string, error) {
 		return "", fmt.Errorf("leave dead rows: %w", err)
 	}
 	pace, err := during(ctx, w, func() error {
-		if err := world.Sleep(ctx, w.Hold); err != nil {
+		if err := wait.For(ctx, w.Hold); err != nil {
 			return err
 		}
 		return do(ctx, w, "vacuum", `VACUUM pgmq.q_`+ledger.Queue)
@@ -157,7 +158,7 @@ func commitLate(ctx context.Context, w *world.World) (string, error) {
 	if err := ledger.Send(ctx, late.conn, messages...); err != nil {
 		return "", err
 	}
-	if err := world.Sleep(ctx, held); err != nil {
+	if err := wait.For(ctx, held); err != nil {
 		return "", err
 	}
 	if err := send(ctx, w, batch(w, 3*w.Rate)...); err != nil {

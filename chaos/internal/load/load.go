@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 const (
@@ -74,7 +75,7 @@ func Start(dsn string, rate int, mix Mix) *Producer {
 		defer close(p.done)
 		for ctx.Err() == nil {
 			p.connected(ctx)
-			pause(ctx, reconnectAfter)
+			_ = wait.For(ctx, reconnectAfter)
 		}
 	}()
 	return p
@@ -160,13 +161,4 @@ func (p *Producer) send(ctx context.Context, conn *pgx.Conn, count int) error {
 	}
 	p.Ack(ids...)
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/stephost/stephost/chaos/internal/ledger"
-	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 // consume takes results and dead letters out of their queues until ctx ends. What
 // fails is tried again: faults are about.
 func (r *run) consume(ctx context.Context) {
-	for world.Sleep(ctx, consumeEvery) == nil {
+	for wait.For(ctx, consumeEvery) == nil {
 		for _, queue := range []string{ledger.ResultQueue, ledger.DeadQueue} {
 			for {
 				taken, err := r.take(ctx, queue)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // episode is a fault that comes and goes while the world lives on.
@@ -83,5 +83,5 @@ func (r *run) ready(ctx context.Context, p part, what string, done func(crashes 
 
 // sleep is world.Sleep for a random time.
 func (r *run) sleep(ctx context.Context, from, to time.Duration) error {
-	return world.Sleep(ctx, r.within(from, to))
+	return wait.For(ctx, r.within(from, to))
 }

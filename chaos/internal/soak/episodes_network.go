@@ -3,7 +3,6 @@ package soak
 import (
 	"context"
 	"errors"
-	"net/url"
 
 	"github.com/stephost/stephost/chaos/internal/netfault"
 	"github.com/stephost/stephost/chaos/internal/world"
@@ -15,18 +14,10 @@ func (r *run) via(_ context.Context, w *world.World, host int) (world.Route, err
 	if part(host) != battered {
 		return world.Route{DSN: w.DSN()}, nil
 	}
-	proxy, err := netfault.New(w.Postgres.Addr())
-	if err != nil {
-		return world.Route{}, err
-	}
-	r.network = proxy
-	w.AtStop(func() { _ = proxy.Close() })
-	dsn, err := url.Parse(w.DSN())
-	if err != nil {
-		return world.Route{}, err
-	}
-	dsn.Host = proxy.Addr()
-	return world.Route{DSN: dsn.String()}, nil
+	var route world.Route
+	var err error
+	r.network, route, err = w.Network()
+	return route, err
 }
 
 // cutNetwork has what is sent arrive late.

@@ -17,6 +17,7 @@ import (
 	"github.com/stephost/stephost/chaos/internal/netfault"
 	"github.com/stephost/stephost/chaos/internal/vitals"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // Options say how a soak is run.
@@ -127,8 +128,8 @@ func (r *run) faults(ctx context.Context, quiet time.Duration) {
 	begun := time.Now()
 	var deck []episode
 	for {
-		wait := quiet/2 + time.Duration(r.dice.Int64N(int64(quiet)))
-		if world.Sleep(ctx, wait) != nil {
+		rest := quiet/2 + time.Duration(r.dice.Int64N(int64(quiet)))
+		if wait.For(ctx, rest) != nil {
 			return
 		}
 		if len(deck) == 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/stephost/stephost/chaos/internal/ledger"
 	"github.com/stephost/stephost/chaos/internal/measure"
 	"github.com/stephost/stephost/chaos/internal/world"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // Outcome is a fault's row.
@@ -79,11 +80,11 @@ func loaded(ctx context.Context, f fault.Fault, w *world.World, out *Outcome) (s
 	w.StartLoad()
 	defer w.Load.Stop()
 	// The first messages meet plans that are not prepared yet.
-	if err := world.Sleep(ctx, w.Warmup/2); err != nil {
+	if err := wait.For(ctx, w.Warmup/2); err != nil {
 		return s, err
 	}
 	s.warm = time.Now()
-	if err := world.Sleep(ctx, w.Warmup/2); err != nil {
+	if err := wait.For(ctx, w.Warmup/2); err != nil {
 		return s, err
 	}
 	usual, err := w.Backlog(ctx)
@@ -115,12 +116,12 @@ func loaded(ctx context.Context, f fault.Fault, w *world.World, out *Outcome) (s
 // recovered lets the load go on for its time, and then until the backlog is as
 // before and a normal second has been seen.
 func recovered(ctx context.Context, w *world.World, s span, usual int) error {
-	if err := world.Sleep(ctx, w.After); err != nil {
+	if err := wait.For(ctx, w.After); err != nil {
 		return err
 	}
 	return w.Until(ctx, "throughput is normal", func() (bool, error) {
 		// To ask is no small query.
-		if err := world.Sleep(ctx, 300*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 300*time.Millisecond); err != nil {
 			return false, err
 		}
 		backlog, err := w.Backlog(ctx)

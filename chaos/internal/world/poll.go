@@ -31,15 +31,3 @@ func (w *World) Until(ctx context.Context, what string, ask func() (bool, error)
 	defer cancel()
 	return poll(ctx, 20*time.Millisecond, what, ask)
 }
-
-// Sleep lets time pass; it returns early, with an error, when ctx ends.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}

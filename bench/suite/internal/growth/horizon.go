@@ -11,6 +11,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/stat"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 const (
@@ -110,14 +111,14 @@ func (l *heldLoad) window(ctx context.Context, length time.Duration, messages in
 	}
 	first, began := len(l.sentAt), time.Now()
 	for sent := 0; sent < messages; sent += sendBatch {
-		if err := sleepUntil(ctx, began.Add(time.Duration(sent)*time.Second/offeredRate)); err != nil {
+		if err := wait.For(ctx, time.Until(began.Add(time.Duration(sent)*time.Second/offeredRate))); err != nil {
 			return err
 		}
 		if err := l.send(ctx, min(sendBatch, messages-sent)); err != nil {
 			return err
 		}
 	}
-	if err := sleepUntil(ctx, began.Add(length)); err != nil {
+	if err := wait.For(ctx, time.Until(began.Add(length))); err != nil {
 		return err
 	}
 	took := time.Since(began)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/hostproc"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 const (
@@ -102,20 +103,9 @@ func waitFor(ctx context.Context, h *hostproc.Host, steps int) (int, error) {
 		if err != nil || n >= steps {
 			return n, err
 		}
-		if err := sleepUntil(ctx, time.Now().Add(2*time.Millisecond)); err != nil {
+		if err := wait.For(ctx, 2*time.Millisecond); err != nil {
 			return n, fmt.Errorf("%d of %d steps were settled: %w", n, steps, err)
 		}
-	}
-}
-
-func sleepUntil(ctx context.Context, at time.Time) error {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }
 

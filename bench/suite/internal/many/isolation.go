@@ -11,6 +11,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/stat"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // The slots of the host, all of which the slow namespace may have, and the load on
@@ -133,7 +134,7 @@ func (w *world) produce(ctx context.Context, env *suite.Env, queue string, first
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for i := p; i < len(sent); i += producers {
-		if err := sleep(ctx, time.Until(began.Add(time.Duration(i)*time.Second/calmRate))); err != nil {
+		if err := wait.For(ctx, time.Until(began.Add(time.Duration(i)*time.Second/calmRate))); err != nil {
 			return err
 		}
 		sent[i] = stamps.Now()

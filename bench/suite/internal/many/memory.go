@@ -8,6 +8,7 @@ import (
 
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 	"github.com/stephost/stephost/internal/procmem"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 func memory(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
@@ -28,7 +29,7 @@ func memory(ctx context.Context, env *suite.Env) (result suite.Result, err error
 	if err := w.inFlight(ctx, ns.name, func(n int) bool { return n >= slots*9/10 }); err != nil {
 		return result, err
 	}
-	if err := sleep(ctx, span); err != nil {
+	if err := wait.For(ctx, span); err != nil {
 		return result, err
 	}
 	memory, err := procmem.Of(w.host.PID())

@@ -12,6 +12,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/suite"
 	"github.com/stephost/stephost/eventsystem"
 	"github.com/stephost/stephost/internal/procmem"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 func namespaces(ctx context.Context, env *suite.Env) (result suite.Result, err error) {
@@ -51,7 +52,7 @@ func idle(ctx context.Context, env *suite.Env, w *world, result *suite.Result) e
 		if _, err := w.host.Admin.SetMode(ctx, mode); err != nil {
 			return err
 		}
-		if err := sleep(ctx, rest); err != nil {
+		if err := wait.For(ctx, rest); err != nil {
 			return err
 		}
 		hosts, err := used(ctx, span, w.host.PID(), env.Postgres.Pid())
@@ -100,7 +101,7 @@ func used(ctx context.Context, span time.Duration, pids ...int) ([]float64, erro
 			return nil, err
 		}
 	}
-	if err := sleep(ctx, span); err != nil {
+	if err := wait.For(ctx, span); err != nil {
 		return nil, err
 	}
 	percent := make([]float64, len(pids))
@@ -130,7 +131,7 @@ func beside(ctx context.Context, one, many *world, block, blocks int, result *su
 	for range blocks {
 		for range block {
 			for at, w := range []*world{one, many} {
-				if err := sleep(ctx, 5*time.Millisecond+rand.N(60*time.Millisecond)); err != nil {
+				if err := wait.For(ctx, 5*time.Millisecond+rand.N(60*time.Millisecond)); err != nil {
 					return err
 				}
 				took, err := w.pickup(ctx, w.namespaces[rand.IntN(len(w.namespaces))].queue())

@@ -11,6 +11,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/stat"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // patience bounds each wait.
@@ -118,7 +119,7 @@ func (w *world) archived(ctx context.Context, want int, namespaces ...namespace)
 		}
 		over := time.Now().After(deadline)
 		if got < want && !over {
-			if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 				return err
 			}
 			continue
@@ -143,7 +144,7 @@ func (w *world) inFlight(ctx context.Context, name string, want func(int) bool) 
 				return nil
 			}
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -162,17 +163,6 @@ func (w *world) stop(ctx context.Context) error {
 		errs = append(errs, w.db.Close(ctx))
 	}
 	return errors.Join(errs...)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }

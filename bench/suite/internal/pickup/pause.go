@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // patience bounds the wait for one message.
@@ -11,12 +13,5 @@ const patience = 30 * time.Second
 
 // pause waits for 10 to 310 ms.
 func pause(ctx context.Context) error {
-	timer := time.NewTimer(10*time.Millisecond + rand.N(300*time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return wait.For(ctx, 10*time.Millisecond+rand.N(300*time.Millisecond))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stephost/stephost/bench/suite/internal/hostproc"
 	"github.com/stephost/stephost/bench/suite/internal/stamps"
 	"github.com/stephost/stephost/bench/suite/internal/suite"
+	"github.com/stephost/stephost/internal/wait"
 )
 
 // patience bounds the wait for one message, and for the end of a run.
@@ -88,7 +89,7 @@ func sendBatch(ctx context.Context, conn *pgx.Conn, from, to int) error {
 
 // lone sends one message after a pause, and returns its latency in milliseconds.
 func (b *bed) lone(ctx context.Context, place int, pause time.Duration) (float64, error) {
-	if !sleep(ctx, pause) {
+	if wait.For(ctx, pause) != nil {
 		return 0, ctx.Err()
 	}
 	sent := stamps.Now()
@@ -151,7 +152,7 @@ func (b *bed) send(ctx context.Context, t timetable) ([]int64, error) {
 						}
 					}
 				}
-				if !sleep(ctx, time.Until(due)) {
+				if wait.For(ctx, time.Until(due)) != nil {
 					return ctx.Err()
 				}
 				now := stamps.Now()
@@ -176,15 +177,4 @@ func (b *bed) sendOnce(ctx context.Context, conn *pgx.Conn, from, size int) erro
 		return fmt.Errorf("send a message: %w", err)
 	}
 	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
