@@ -360,6 +360,9 @@ func TestReloadWarnsOfAMissingQueue(t *testing.T) {
 	report := b.reconfigured(settings{more: thirdNamespace})
 	require.Len(t, report.Warnings, 1)
 	require.Contains(t, report.Warnings[0], `namespace "c" waits: queue "c_queue" does not exist: create it with`)
+	b.eventually("the status says so", func() bool {
+		return strings.Contains(strings.Join(b.namespace("c").Faults, "\n"), `queue "c_queue" does not exist: create it with`)
+	})
 	b.sql(`SELECT pgmq.create('c_queue')`)
 	b.send("c_queue", `{}`)
 	b.results(1)
