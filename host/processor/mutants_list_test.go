@@ -50,28 +50,32 @@ func mutants() []mutant {
 		// Heartbeats.
 		{
 			name: "heartbeat without the epoch", file: extendFile,
-			old: "m.read_ct = b.epoch AND m.enqueued_at = b.enqueued\n\t\tWHERE", new: "m.enqueued_at = b.enqueued\n\t\tWHERE",
+			old: "WHERE ` + ofBatch + ` AND ` + asyncCommit", new: "WHERE m.msg_id = ANY ($1::bigint[]) AND $2::int[] IS NOT NULL AND m.enqueued_at = ` + memberOf(\"$3::timestamptz[]\") + ` AND ` + asyncCommit",
 		},
 		{
 			name: "heartbeat without the enqueueing time", file: extendFile,
-			old: " AND m.enqueued_at = b.enqueued\n\t\tWHERE", new: "\n\t\tWHERE",
+			old: "WHERE ` + ofBatch + ` AND ` + asyncCommit", new: "WHERE m.msg_id = ANY ($1::bigint[]) AND m.read_ct = ` + memberOf(\"$2::int[]\") + ` AND $3::timestamptz[] IS NOT NULL AND ` + asyncCommit",
 		},
 		{
 			name: "heartbeat waits for locks", file: extendFile,
-			old: "FOR UPDATE OF m SKIP LOCKED", new: "FOR UPDATE OF m",
+			old: "FOR UPDATE SKIP LOCKED", new: "FOR UPDATE",
 		},
 		// Settlements.
 		{
-			name: "settlement without the epoch", file: settleSQL, often: true,
-			old: "m.msg_id = b.id AND m.read_ct = b.epoch AND", new: "m.msg_id = b.id AND",
+			name: "completion without the epoch", file: settleSQL, often: true,
+			old: "WHERE ` + ofBatch + `\n\tRETURNING ` + returning", new: "WHERE m.msg_id = ANY ($1::bigint[]) AND $2::int[] IS NOT NULL AND m.enqueued_at = ` + memberOf(\"$3::timestamptz[]\") + `\n\tRETURNING ` + returning",
 		},
 		{
-			name: "settlement without the enqueueing time", file: settleSQL,
-			old: " AND m.enqueued_at = b.enqueued AND m.msg_id", new: " AND m.msg_id",
+			name: "completion without the enqueueing time", file: settleSQL,
+			old: "WHERE ` + ofBatch + `\n\tRETURNING ` + returning", new: "WHERE m.msg_id = ANY ($1::bigint[]) AND m.read_ct = ` + memberOf(\"$2::int[]\") + ` AND $3::timestamptz[] IS NOT NULL\n\tRETURNING ` + returning",
 		},
 		{
-			name: "settlement commits asynchronously", file: settleSQL,
-			old: "	WHERE m.msg_id = b.id AND", new: "	WHERE ` + asyncCommit + ` AND m.msg_id = b.id AND",
+			name: "completion commits asynchronously", file: settleSQL,
+			old: "WHERE ` + ofBatch + `\n\tRETURNING ` + returning", new: "WHERE ` + asyncCommit + ` AND ` + ofBatch + `\n\tRETURNING ` + returning",
+		},
+		{
+			name: "give-back without the epoch", file: settleSQL,
+			old: "WHERE ` + ofBatch + `\n\tRETURNING ` + ordinal + ` AS ord, m.msg_id, m.enqueued_at)`", new: "WHERE m.msg_id = ANY ($1::bigint[]) AND $2::int[] IS NOT NULL AND m.enqueued_at = ` + memberOf(\"$3::timestamptz[]\") + `\n\tRETURNING ` + ordinal + ` AS ord, m.msg_id, m.enqueued_at)`",
 		},
 		{
 			name: "give-back keeps the epoch", file: settleSQL,
@@ -79,7 +83,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "give-back writes no record", file: settleSQL,
-			old: "set = \", headers = \" + withRecord(\"m.headers\", \"b.record::jsonb\")", new: "set = \"\"",
+			old: "set = \", headers = \" + withRecord(\"m.headers\", record+\"::jsonb\")", new: "set = \"\"",
 		},
 		{
 			name: "give-back writes no record beside the queue", file: settleSQL, layout: pgmqtest.V1_4,
@@ -87,7 +91,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "results and emits without a lease", file: settleSQL,
-			old: "	JOIN done USING (ord)`", new: "	LEFT JOIN done USING (ord)`",
+			old: "WHERE (o.ord IN (SELECT ord FROM done)) IS TRUE`", new: "WHERE (SELECT count(*) FROM done) >= 0`",
 		},
 		{
 			name: "results and emits before the settlement", file: settleFile, often: true,

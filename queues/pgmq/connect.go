@@ -28,13 +28,12 @@ type role struct {
 	name        string
 	lockTimeout time.Duration
 	indexesOnly bool // its statements are to find rows by indexes, however few there are
-	hashed      bool // its statements join nothing that is larger than a batch
 }
 
 var (
 	claims      = role{name: "claim", lockTimeout: 2 * time.Second, indexesOnly: true}
-	settlements = role{name: "settle", lockTimeout: 2 * time.Second, indexesOnly: true, hashed: true}
-	heartbeats  = role{name: "heartbeat", lockTimeout: 500 * time.Millisecond, indexesOnly: true, hashed: true}
+	settlements = role{name: "settle", lockTimeout: 2 * time.Second, indexesOnly: true}
+	heartbeats  = role{name: "heartbeat", lockTimeout: 500 * time.Millisecond, indexesOnly: true}
 	listening   = role{name: "listen", lockTimeout: 2 * time.Second}
 	pruning     = role{name: "prune"} // each of its transactions says how long
 )

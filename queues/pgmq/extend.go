@@ -16,22 +16,17 @@ import (
 // that the snapshot has under the right epoch and that was not extended is
 // such a one.
 //
-// Parameters: ids, epochs, enqueueing times, lease in microseconds.
+// Parameters: those of a batch, $4 lease in microseconds.
 func extendSQL(l *layout) string {
-	return `WITH b AS MATERIALIZED (
-		SELECT * FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) WITH ORDINALITY AS b(id, epoch, enqueued, ord)
-	), held AS MATERIALIZED (
-		SELECT m.msg_id, b.ord FROM b JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued
-		WHERE m.msg_id = ANY ($1::bigint[]) AND ` + asyncCommit + `
-		FOR UPDATE OF m SKIP LOCKED
+	return `WITH held AS MATERIALIZED (
+		SELECT m.msg_id FROM ` + l.q + ` AS m WHERE ` + ofBatch + ` AND ` + asyncCommit + `
+		FOR UPDATE SKIP LOCKED
 	), extended AS (
 		UPDATE ` + l.q + ` AS m SET vt = statement_timestamp() + $4::bigint * interval '1 microsecond'
-		FROM held WHERE m.msg_id = held.msg_id AND m.msg_id = ANY ($1::bigint[])
-		RETURNING held.ord
+		WHERE m.msg_id = ANY (ARRAY(SELECT msg_id FROM held))
+		RETURNING m.msg_id
 	)
-	SELECT b.ord, e.ord IS NOT NULL, m.msg_id IS NOT NULL
-	FROM b LEFT JOIN extended e ON e.ord = b.ord
-	       LEFT JOIN ` + l.q + ` AS m ON m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued AND m.msg_id = ANY ($1::bigint[])`
+	SELECT ` + ordinal + `, m.msg_id IN (SELECT msg_id FROM extended) FROM ` + l.q + ` AS m WHERE ` + ofBatch
 }
 
 // Extend implements queues.Broker.
@@ -46,38 +41,44 @@ func (b *Broker) Extend(ctx context.Context, queue string, leases []queues.Lease
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return compare(leases[x].ID, leases[y].ID) })
-	ids, epochs, enqueued := make([]int64, len(leases)), make([]int32, len(leases)), make([]time.Time, len(leases))
+	statuses := make([]queues.ExtendStatus, len(leases))
+	for len(order) > 0 {
+		n := ascending(len(order), func(i int) int64 { return leases[order[i]].ID })
+		if err := b.extend(ctx, queue, leases, order[:n], d, statuses); err != nil {
+			return nil, fmt.Errorf("extend leases of queue %q: %w", queue, err)
+		}
+		order = order[n:]
+	}
+	return statuses, nil
+}
+
+// extend prolongs the leases that have a place in order and notes what became of them.
+func (b *Broker) extend(ctx context.Context, queue string, leases []queues.Lease, order []int, d time.Duration, statuses []queues.ExtendStatus) error {
+	ids, epochs, enqueued := make(int8s, len(order)), make(int4s, len(order)), make(timestamptzs, len(order))
 	for i, at := range order {
 		ids[i], epochs[i], enqueued[i] = leases[at].ID, int32(leases[at].Epoch), leases[at].EnqueuedAt
 	}
-	statuses := make([]queues.ExtendStatus, len(leases))
-	err := b.withLayout(ctx, b.beat, queue, func(l *layout) error {
+	return b.withLayout(ctx, b.beat, queue, func(l *layout) error {
 		return retryTransient(ctx, func() error {
 			rows, err := b.beat.Query(ctx, l.extend, ids, epochs, enqueued, d.Microseconds())
 			if err != nil {
 				return err
 			}
+			for _, at := range order {
+				statuses[at] = queues.ExtendLost
+			}
 			var (
-				ord            int64
-				extended, held bool
+				ord      int64
+				extended bool
 			)
-			_, err = pgx.ForEachRow(rows, []any{&ord, &extended, &held}, func() error {
-				at := order[ord-1]
-				switch {
-				case extended:
-					statuses[at] = queues.Extended
-				case held:
-					statuses[at] = queues.ExtendSkipped
-				default:
-					statuses[at] = queues.ExtendLost
+			_, err = pgx.ForEachRow(rows, []any{&ord, &extended}, func() error {
+				statuses[order[ord-1]] = queues.ExtendSkipped
+				if extended {
+					statuses[order[ord-1]] = queues.Extended
 				}
 				return nil
 			})
 			return err
 		})
 	})
-	if err != nil {
-		return nil, fmt.Errorf("extend leases of queue %q: %w", queue, err)
-	}
-	return statuses, nil
 }

@@ -34,11 +34,6 @@ func sessionOf(conn *pgx.ConnConfig, r role) sessionSettings {
 		// costly enough to be compiled, which takes longer than any claim.
 		s.values["enable_seqscan"], s.values["jit"] = "off", "off"
 	}
-	if r.hashed {
-		// Where one row is expected, each of thousands is compared with each member of
-		// the batch: 40 times what a settlement takes, seen with 100,000 messages.
-		s.values["enable_nestloop"] = "off"
-	}
 	for name := range conn.RuntimeParams {
 		delete(s.values, name)
 	}

@@ -28,6 +28,9 @@ const (
 	kindDead
 )
 
+// givesBack tells whether the messages stay in the queue.
+func (k kind) givesBack() bool { return k == kindRetry || k == kindRelease }
+
 // group is the members of a batch that one kind of statement settles.
 type group struct {
 	kind kind
@@ -124,12 +127,13 @@ func describeMember(settlement queues.Settlement) (g group, m member, err error)
 }
 
 // chunks cuts a group into statements that are bounded in members, bytes and
-// targets.
+// targets, and have each id once.
 func (s *settling) chunks(g group, members []member) {
 	for len(members) > 0 {
 		n, bytes := 0, 0
 		targets := make(map[string]struct{}, 2)
-		for n < len(members) && n < maxMembers && (n == 0 || bytes+members[n].bytes <= maxBytes) {
+		most := ascending(min(len(members), maxMembers), func(i int) int64 { return members[i].lease.ID })
+		for n < most && (n == 0 || bytes+members[n].bytes <= maxBytes) {
 			for _, out := range members[n].send {
 				targets[out.Queue] = struct{}{}
 			}

@@ -10,12 +10,12 @@ import (
 // A settlement statement is a chain of CTEs: `done` takes or changes the rows
 // that still have their lease's epoch, and every other arm joins it, so that
 // nothing is written for a member whose lease is lost. Members are known by
-// their ordinal, from one; a lease that is there twice takes its row under one
-// of its ordinals, so it sends once.
+// their ordinal, from one.
 //
-// Parameters: $1 ids, $2 epochs, $3 enqueueing times; unless completing $4
-// delays in microseconds and $5 records; then for each target, in the order of their names, ordinals
-// and bodies, and headers and delays unless no message to it has any.
+// Parameters: those of a batch (see ofBatch); unless completing $4 records, and
+// for what is given back $5 delays in microseconds; then for each target, in the
+// order of their names, ordinals and bodies, and headers and delays unless no
+// message to it has any.
 
 // statementKey is everything that the text depends on.
 func statementKey(g group, t tables, f family, sends []outgoing) string {
@@ -42,11 +42,18 @@ func settleArgs(g group, members []member, sends []outgoing) []any {
 	}
 	args := []any{ids, epochs, enqueued}
 	if g.kind != kindComplete {
-		delays, records := make(int8s, len(members)), make(texts, len(members))
+		records := make(texts, len(members))
 		for i, m := range members {
-			delays[i], records[i] = m.delay, []byte(m.record)
+			records[i] = []byte(m.record)
 		}
-		args = append(args, delays, records)
+		args = append(args, records)
+	}
+	if g.kind.givesBack() {
+		delays := make(int8s, len(members))
+		for i, m := range members {
+			delays[i] = m.delay
+		}
+		args = append(args, delays)
 	}
 	for _, o := range sends {
 		args = append(args, o.args()...)
@@ -98,16 +105,17 @@ func (o *outgoing) args() []any {
 }
 
 func (b *Broker) settleSQL(g group, t tables, f family, sends []outgoing) string {
-	next := 6
-	var arms []string
+	var (
+		arms []string
+		next int
+	)
 	switch g.kind {
 	case kindComplete:
-		next = 4
-		arms = b.completeArms(t.source)
-	case kindRetry, kindRelease:
-		arms = giveBackArms(t.source)
+		arms, next = b.completeArms(t.source), 4
 	case kindDead:
-		arms = deadArms(t.source, t.dead)
+		arms, next = deadArms(t.source, t.dead), 5
+	case kindRetry, kindRelease:
+		arms, next = giveBackArms(t.source), 6
 	}
 	var calls []string
 	for i, target := range t.targets {
@@ -132,26 +140,18 @@ func (b *Broker) settleSQL(g group, t tables, f family, sends []outgoing) string
 	return "WITH " + strings.Join(arms, ",\n") + "\nSELECT ord FROM done" + where
 }
 
-// matching finds the messages of a batch whose leases still hold. That their ids are
-// among the batch's is said twice, so that whatever the planner makes of it begins
-// with these, and not with the whole queue.
-func matching(parameters, columns string) string {
-	return `unnest(` + parameters + `) WITH ORDINALITY AS b(` + columns + `, ord)
-	WHERE m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued AND m.msg_id = ANY ($1::bigint[])`
-}
-
 // completeArms delete the rows and keep them in the archive.
 func (b *Broker) completeArms(l *layout) []string {
-	returning := "b.ord, m.msg_id, m.enqueued_at"
+	returning := ordinal + " AS ord, m.msg_id, m.enqueued_at"
 	archive := b.opts.OnComplete == Archive
 	if archive {
-		returning = "b.ord"
+		returning = ordinal + " AS ord"
 		for _, column := range l.archived() {
 			returning += ", m." + column
 		}
 	}
 	arms := []string{`done AS (
-	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::timestamptz[]", "id, epoch, enqueued") + `
+	DELETE FROM ` + l.q + ` AS m WHERE ` + ofBatch + `
 	RETURNING ` + returning + `)`}
 	if archive {
 		arms = append(arms, archiveArm(l))
@@ -177,49 +177,52 @@ func archiveArm(l *layout) string {
 	INSERT INTO ` + l.a + ` (` + columns + `) SELECT ` + columns + ` FROM done)`
 }
 
+// forgetArm deletes the records beside the queue, each found by its key: a join could
+// read all there are.
 func forgetArm(l *layout) []string {
 	if l.headers {
 		return nil
 	}
 	return []string{`forgotten AS (
-	DELETE FROM ` + bookkeepingTable + ` AS k USING done
-	WHERE k.queue = ` + quote(l.key) + ` AND k.msg_id = done.msg_id AND k.enqueued_at = done.enqueued_at)`}
+	DELETE FROM ` + bookkeepingTable + ` WHERE ctid = ANY (ARRAY(
+		SELECT (SELECT k.ctid FROM ` + bookkeepingTable + ` AS k
+			WHERE k.queue = ` + quote(l.key) + ` AND k.msg_id = done.msg_id AND k.enqueued_at = done.enqueued_at)
+		FROM done)))`}
 }
 
 // giveBackArms make the rows visible again, now or later, with their
 // bookkeeping and a new epoch.
 func giveBackArms(l *layout) []string {
-	set := ""
+	record, set := memberOf("$4::text[]"), ""
 	if l.headers {
-		set = ", headers = " + withRecord("m.headers", "b.record::jsonb")
+		set = ", headers = " + withRecord("m.headers", record+"::jsonb")
 	}
 	arms := []string{`done AS (
 	UPDATE ` + l.q + ` AS m
-	SET vt = statement_timestamp() + b.delay * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
-	FROM ` + matching("$1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::text[]", "id, epoch, enqueued, delay, record") + `
-	RETURNING b.ord, m.msg_id, m.enqueued_at, b.record)`}
+	SET vt = statement_timestamp() + ` + memberOf("$5::bigint[]") + ` * interval '1 microsecond', read_ct = m.read_ct + 1` + set + `
+	WHERE ` + ofBatch + `
+	RETURNING ` + ordinal + ` AS ord, m.msg_id, m.enqueued_at)`}
 	if l.headers {
 		return arms
 	}
 	return append(arms, `noted AS (
 	INSERT INTO `+bookkeepingTable+` (queue, msg_id, enqueued_at, record)
-	SELECT `+quote(l.key)+`, msg_id, enqueued_at, record::jsonb FROM done
+	SELECT `+quote(l.key)+`, m.msg_id, m.enqueued_at, `+record+`::jsonb FROM done AS m
 	ON CONFLICT (queue, msg_id, enqueued_at) DO UPDATE SET record = EXCLUDED.record)`)
 }
 
-// deadArms move the rows. $4 is of no use to them and is named so that it has a
-// type.
+// deadArms move the rows.
 func deadArms(l, dead *layout) []string {
-	headers := "NULL::jsonb"
+	record, headers := memberOf("$4::text[]")+"::jsonb", "NULL::jsonb"
 	if l.headers {
 		headers = "m.headers"
 	}
 	arms := []string{`done AS (
-	DELETE FROM ` + l.q + ` AS m USING ` + matching("$1::bigint[], $2::int[], $3::timestamptz[], $4::bigint[], $5::text[]", "id, epoch, enqueued, delay, record") + `
-	RETURNING b.ord, m.msg_id, m.enqueued_at, m.message, ` + headers + ` AS headers,
+	DELETE FROM ` + l.q + ` AS m WHERE ` + ofBatch + `
+	RETURNING ` + ordinal + ` AS ord, m.msg_id, m.enqueued_at, m.message, ` + headers + ` AS headers,
 		jsonb_build_object('origin', jsonb_build_object('queue', ` + quote(l.queue) + `, 'msg_id', m.msg_id, 'enqueued_at', m.enqueued_at))
-		|| b.record::jsonb
-		|| jsonb_build_object('dead', coalesce(b.record::jsonb -> 'dead', '{}') || jsonb_build_object('at', statement_timestamp())) AS record)`}
+		|| ` + record + `
+		|| jsonb_build_object('dead', coalesce(` + record + ` -> 'dead', '{}') || jsonb_build_object('at', statement_timestamp())) AS record)`}
 	arms = append(arms, forgetArm(l)...)
 	if dead.headers {
 		return append(arms, `moved AS (
@@ -240,7 +243,7 @@ func deadArms(l, dead *layout) []string {
 
 // sendArms send to one target. called are the arms that run only when read.
 func sendArms(i, parameter int, l *layout, f family, namespace string, plain bool) (arms, called []string) {
-	columns, values, where := "vt, message", "statement_timestamp(), o.body::jsonb", ""
+	columns, values, more := "vt, message", "statement_timestamp(), o.body::jsonb", ""
 	arrays, names := fmt.Sprintf("$%d::bigint[], $%d::text[]", parameter, parameter+1), "ord, body"
 	if !plain {
 		values = "statement_timestamp() + o.delay * interval '1 microsecond', o.body::jsonb"
@@ -249,20 +252,21 @@ func sendArms(i, parameter int, l *layout, f family, namespace string, plain boo
 			columns, values = columns+", headers", values+", o.headers::jsonb"
 		}
 	}
+	// Not as a join, which may compare everything with everything.
 	from := `unnest(` + arrays + `) WITH ORDINALITY AS o(` + names + `, place)
-	JOIN done USING (ord)`
+	WHERE (o.ord IN (SELECT ord FROM done)) IS TRUE`
 	if f.send != "" {
 		// tasker's function takes whole seconds and no headers.
 		plain := "(o.headers IS NULL AND o.delay % 1000000 = 0)"
 		name := fmt.Sprintf("sent%d", i)
 		arms = append(arms, name+` AS MATERIALIZED (
-	SELECT `+f.send+`(`+quote(l.queue)+`::text, o.body::jsonb, (o.delay / 1000000)::int) FROM `+from+` WHERE `+plain+`)`)
+	SELECT `+f.send+`(`+quote(l.queue)+`::text, o.body::jsonb, (o.delay / 1000000)::int) FROM `+from+` AND `+plain+`)`)
 		called = append(called, name)
-		where = " WHERE NOT " + plain
+		more = " AND NOT " + plain
 	}
 	name := fmt.Sprintf("inserted%d", i)
 	insert := name + ` AS (
-	INSERT INTO ` + l.q + ` (` + columns + `) SELECT ` + values + ` FROM ` + from + where + ` ORDER BY o.place`
+	INSERT INTO ` + l.q + ` (` + columns + `) SELECT ` + values + ` FROM ` + from + more + ` ORDER BY o.place`
 	if !f.tasker {
 		return append(arms, insert+")"), called
 	}

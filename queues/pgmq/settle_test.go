@@ -3,6 +3,7 @@ package pgmq
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,6 +106,51 @@ func TestOneLeaseTwiceInABatchSettlesOnce(t *testing.T) {
 	got := b.Settle(t.Context(), "orders", []queues.Settlement{one, one})
 	require.ElementsMatch(t, []queues.SettleResult{{Status: queues.Settled}, {Status: queues.LeaseLost}}, got)
 	require.Equal(t, 1, b.count("pgmq.q_results"))
+}
+
+// A host may hold an old lease and the newest one of the same message.
+func TestOfTwoLeasesOfAMessageTheNewestCounts(t *testing.T) {
+	t.Parallel()
+	overLayouts(t, func(t *testing.T, b *bundle) {
+		b.create("orders", "results")
+		b.send("orders", `1`, `2`, `3`)
+		old := b.claim("orders", 3)
+		b.expire("orders")
+		leases := []queues.Lease{old[0].Lease, old[1].Lease, old[2].Lease}
+		for _, d := range b.claim("orders", 3) {
+			leases = append(leases, d.Lease)
+		}
+		for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {3, 4, 5, 0, 1, 2}, {0, 3, 4, 1, 2, 5}} {
+			var mixed []queues.Lease
+			for _, at := range order {
+				mixed = append(mixed, leases[at])
+			}
+			statuses, err := b.Extend(t.Context(), "orders", mixed, time.Minute)
+			require.NoError(t, err)
+			for i, at := range order {
+				require.Equal(t, at >= 3, statuses[i] == queues.Extended, "%v: %v", order, statuses)
+			}
+			var batch []queues.Settlement
+			for _, lease := range mixed {
+				batch = append(batch, queues.Settlement{Lease: lease, Action: queues.Retry{}})
+			}
+			for i, result := range b.Settle(t.Context(), "orders", batch) {
+				require.Equal(t, order[i] >= 3, result.Status == queues.Settled, "%v: %v", order, result)
+			}
+			for _, d := range b.claim("orders", 3) {
+				at := slices.IndexFunc(leases[3:], func(lease queues.Lease) bool { return lease.ID == d.ID })
+				leases[3+at] = d.Lease
+			}
+		}
+		batch := []queues.Settlement{}
+		for _, lease := range leases {
+			batch = append(batch, queues.Settlement{Lease: lease, Action: queues.Complete{Send: sends("results", `{}`)}})
+		}
+		for i, result := range b.Settle(t.Context(), "orders", batch) {
+			require.Equal(t, i >= 3, result.Status == queues.Settled, "%d: %v", i, result)
+		}
+		require.Equal(t, 3, b.count("pgmq.q_results"))
+	})
 }
 
 func TestRetryKeepsTheBookkeeping(t *testing.T) {
