@@ -3,6 +3,7 @@ package drain
 import (
 	"encoding/binary"
 	"fmt"
+	"sort"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // batch is what one claim has leased.
 type batch struct {
-	ids      []int64
+	ids      []int64 // ascending
 	epochs   []int32
 	enqueued []time.Time
 	bytes    int
@@ -80,7 +81,19 @@ func (w *sqlWorker) claimed(rows pgx.Rows, err error) error {
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("claim: %w", err)
 	}
+	if !sort.IsSorted(b) {
+		sort.Sort(b)
+	}
 	return nil
+}
+
+func (b *batch) Len() int           { return len(b.ids) }
+func (b *batch) Less(i, j int) bool { return b.ids[i] < b.ids[j] }
+
+func (b *batch) Swap(i, j int) {
+	b.ids[i], b.ids[j] = b.ids[j], b.ids[i]
+	b.epochs[i], b.epochs[j] = b.epochs[j], b.epochs[i]
+	b.enqueued[i], b.enqueued[j] = b.enqueued[j], b.enqueued[i]
 }
 
 // timestamp decodes a timestamptz: microseconds since 2000.
@@ -89,14 +102,16 @@ func timestamp(raw []byte) time.Time {
 	return time.UnixMicro(year2000 + int64(binary.BigEndian.Uint64(raw))) //nolint:gosec // as PostgreSQL writes it
 }
 
-// settleSQL ends what still has the lease that was claimed.
+// settleSQL ends what still has the lease that was claimed. Like the host's it finds a
+// message's place among the ascending ids by bisection.
 func (w *sqlWorker) settleSQL() string {
 	if w.Shape == loop {
 		return `SELECT pgmq.archive($1::text, $2::bigint[])`
 	}
+	const place = `[width_bucket(m.msg_id, $1::bigint[])]`
 	sql := `WITH done AS (
-		DELETE FROM ` + table + ` AS m USING unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS b(id, epoch, enqueued)
-		WHERE m.msg_id = b.id AND m.read_ct = b.epoch AND m.enqueued_at = b.enqueued
+		DELETE FROM ` + table + ` AS m
+		WHERE m.msg_id = ANY ($1::bigint[]) AND m.read_ct = ($2::int[])` + place + ` AND m.enqueued_at = ($3::timestamptz[])` + place + `
 		RETURNING m.msg_id, m.enqueued_at, m.read_ct, m.vt, m.message, m.headers, m.last_read_at)`
 	if !w.Deleted {
 		sql += `, kept AS (
@@ -106,7 +121,8 @@ func (w *sqlWorker) settleSQL() string {
 	if w.Results {
 		sql += `, sent AS (
 		INSERT INTO ` + resultTable + ` (vt, message)
-		SELECT statement_timestamp(), r.body::jsonb FROM unnest($1::bigint[], $4::text[]) AS r(id, body) JOIN done ON done.msg_id = r.id)`
+		SELECT statement_timestamp(), r.body::jsonb FROM unnest($1::bigint[], $4::text[]) AS r(id, body)
+		WHERE (r.id IN (SELECT msg_id FROM done)) IS TRUE)`
 	}
 	return sql + ` SELECT msg_id FROM done`
 }
