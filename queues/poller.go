@@ -18,8 +18,8 @@ type PollerConfig struct {
 	Name string
 	// Queues are the queues to probe at first. They need not exist.
 	Queues []string
-	// Interval is the longest time between two probes, before jitter; default
-	// 5 s.
+	// Interval is the longest time from the beginning of a probe to the next one's,
+	// before jitter; default 5 s.
 	Interval time.Duration
 	// ProbeTimeout bounds one probe of all queues; default 10 s.
 	ProbeTimeout time.Duration
@@ -318,7 +318,7 @@ func (p *FallbackPoller) setWorking(set *queueSet, working bool, reason string) 
 func (p *FallbackPoller) await(ctx context.Context, began, due time.Time) {
 	ended := time.Now()
 	earliest := ended.Add(max(shortestGap, probeShare*ended.Sub(began)))
-	next := ended.Add(jitter(p.cfg.Interval))
+	next := began.Add(jitter(p.cfg.Interval))
 	for ctx.Err() == nil {
 		p.mu.Lock()
 		at := next

@@ -155,6 +155,18 @@ func TestPollerSparesASlowDatabase(t *testing.T) {
 	})
 }
 
+// What a probe takes is part of the interval, which is how long a message waits.
+func TestPollerCountsTheIntervalFromTheBeginningOfAProbe(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		store := queuestest.New("a")
+		p := startPoller(t, slowProber{store, 2 * time.Second}, queues.PollerConfig{Queues: []string{"a"}, Interval: 20 * time.Second})
+		proven(t, p)
+		before := store.Probes()
+		time.Sleep(20 * time.Minute)
+		require.InDelta(t, 60, store.Probes()-before, 2)
+	})
+}
+
 func TestPollerGivesUpAProbeThatHangs(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := startPoller(t, slowProber{queuestest.New("a"), time.Hour}, queues.PollerConfig{Queues: []string{"a"}, ProbeTimeout: 3 * time.Second})

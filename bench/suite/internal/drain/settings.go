@@ -10,12 +10,16 @@ import (
 )
 
 // heats are how a sweep goes: every setting once on a small queue, then the best
-// few of them on one as large as that of the rounds, so that neither noise nor the
-// size of the queue chooses for a contender. Without a final the first heat does.
+// few of them on one as large as that of the rounds, each with its better try of two, so
+// that neither noise nor the size of the queue chooses for a contender. Without a final
+// the first heat does.
 type heats struct{ steps, final int }
 
-// finalists is how many settings a final has.
-const finalists = 3
+// finalists is how many settings a final has, and tries how often each is measured.
+const (
+	finalists = 3
+	tries     = 2
+)
 
 type heat[S any] struct {
 	setting    S
@@ -28,28 +32,37 @@ func sweep[S interface{ contender() contender }](ctx context.Context, env *suite
 	if len(settings) == 1 {
 		return settings[0], table, nil
 	}
-	for _, steps := range []int{h.steps, h.final} {
-		if steps == 0 {
-			break
-		}
-		ran := make([]heat[S], 0, len(settings))
-		for _, s := range settings {
+	settings, err = hold(ctx, env, settings, h.steps, 1, &table)
+	if err == nil && h.final > 0 {
+		settings, err = hold(ctx, env, settings[:min(finalists, len(settings))], h.final, tries, &table)
+	}
+	if err != nil {
+		return best, table, err
+	}
+	return settings[0], table, nil
+}
+
+// hold returns the settings in the order of the best throughput that each had.
+func hold[S interface{ contender() contender }](ctx context.Context, env *suite.Env, settings []S, steps, times int, table *suite.Table) ([]S, error) {
+	ran := make([]heat[S], len(settings))
+	for range times {
+		for i, s := range settings {
 			c := s.contender()
 			r, err := measure(ctx, env, c, steps)
 			if err != nil {
-				return best, table, err
+				return nil, err
 			}
 			env.Log.Info("swept", "setting", c.label, "steps", steps, "steps/s", int(r.Throughput), "cpu us/step", fmt.Sprintf("%.1f", r.CPU))
 			table.Rows = append(table.Rows, []string{c.label, fmt.Sprint(steps), suite.Number(r.Throughput), suite.Number(r.CPU)})
-			ran = append(ran, heat[S]{s, r.Throughput})
-		}
-		slices.SortStableFunc(ran, func(a, b heat[S]) int { return cmp.Compare(b.throughput, a.throughput) })
-		settings = settings[:0:0]
-		for _, fast := range ran[:min(finalists, len(ran))] {
-			settings = append(settings, fast.setting)
+			ran[i] = heat[S]{s, max(r.Throughput, ran[i].throughput)}
 		}
 	}
-	return settings[0], table, nil
+	slices.SortStableFunc(ran, func(a, b heat[S]) int { return cmp.Compare(b.throughput, a.throughput) })
+	ordered := make([]S, len(ran))
+	for i, h := range ran {
+		ordered[i] = h.setting
+	}
+	return ordered, nil
 }
 
 // candidates are the settings that a sweep tries.
